@@ -1,0 +1,1 @@
+"""Element-wise self-attention on torch tensors."""
