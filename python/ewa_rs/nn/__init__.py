@@ -1,0 +1,5 @@
+"""PyTorch modules, one for each op and with its name."""
+
+from ewa_rs.nn.elementwise_self_attention import ElementwiseSelfAttention
+
+__all__ = ["ElementwiseSelfAttention"]
