@@ -1,1 +1,16 @@
-//! Element-wise attention.
+//! Element-wise attention: softmax(scale · q∘k [+ mask]) ∘ v over arrays of any shape and layout.
+
+pub mod accumulate;
+pub mod attend;
+pub mod block;
+pub mod dispatch;
+pub mod kernel;
+pub mod layout;
+pub mod mask;
+pub mod numerics;
+pub mod ops;
+pub mod parallel;
+pub mod simd;
+
+#[cfg(feature = "python")]
+mod bindings;

@@ -1,1 +1,107 @@
-"""Element-wise self-attention on torch tensors."""
+"""Element-wise self-attention on torch tensors: the fused Rust kernels, or PyTorch operations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ewa_rs import _core
+from ewa_rs.ops import _arguments
+from ewa_rs.ops.elementwise_attention import torch as elementwise_attention
+
+
+def elementwise_self_attention(
+    x: Tensor,
+    w_q: Tensor,
+    w_k: Tensor,
+    w_v: Tensor,
+    b_q: Tensor | None = None,
+    b_k: Tensor | None = None,
+    b_v: Tensor | None = None,
+    axis: int | Sequence[int] = -1,
+    scale: float | None = None,
+    mask: Tensor | None = None,
+    out: Tensor | None = None,
+    return_weights: bool = False,
+    backend: str | None = None,
+    residual: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Check the arguments and run the chosen backend; see `ewa_rs.elementwise_self_attention`.
+
+    With `residual`, x is added to the output in the same pass.
+    """
+    inputs = {"x": x, "w_q": w_q, "w_k": w_k, "w_v": w_v, "b_q": b_q, "b_k": b_k, "b_v": b_v}
+    promoted = _arguments.promote(**inputs)
+    shape = _arguments.broadcast_shape(**inputs)
+    axes = _arguments.normalize_axes(axis, shape)
+    scale = _arguments.default_scale(scale, shape, axes)
+    mask = _arguments.check_mask(mask, promoted[0], shape)  # type: ignore[arg-type]
+    settings = (axes, scale, residual)
+    if _arguments.choose_backend(backend, x) == "rust":
+        y, a = ElementwiseSelfAttention.apply(*promoted, mask, *settings, return_weights)
+    else:
+        y, a = composite(*promoted, mask, *settings)
+    y = _arguments.write_out(out, y, *promoted, mask)
+    return (y, a) if return_weights else y
+
+
+def composite(
+    x: Tensor,
+    w_q: Tensor,
+    w_k: Tensor,
+    w_v: Tensor,
+    b_q: Tensor | None,
+    b_k: Tensor | None,
+    b_v: Tensor | None,
+    mask: Tensor | None,
+    axes: Sequence[int],
+    scale: float,
+    residual: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Output and weights in PyTorch operations, for any device; float32 inside for 16 bits."""
+    dtype = x.dtype
+    compute = torch.promote_types(dtype, torch.float32)
+    x = x.to(compute)
+    q, k, v = (
+        x * w.to(compute) if b is None else x * w.to(compute) + b.to(compute)
+        for w, b in ((w_q, b_q), (w_k, b_k), (w_v, b_v))
+    )
+    y, a = elementwise_attention.composite(q, k, v, mask, axes, scale)
+    return (y + x if residual else y).to(dtype), a.to(dtype)
+
+
+class ElementwiseSelfAttention(torch.autograd.Function):
+    """The fused Rust kernels. Saved for the backward: the inputs and two numbers a slice."""
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor | None]:
+        inputs, (axes, scale, residual, return_weights) = arguments[:8], arguments[8:]
+        shape = torch.broadcast_shapes(*(t.shape for t in inputs[:7] if t is not None))
+        y = _arguments.empty_result(shape, inputs[0])
+        a = torch.empty_like(y) if return_weights else None
+        statistics = elementwise_attention.statistics(y, axes)
+        _core.elementwise_self_attention_forward(
+            inputs, axes, scale, residual, (y, a, *statistics)
+        )
+        ctx.save_for_backward(*inputs, *statistics)
+        ctx.settings = (axes, scale, residual)
+        return y, a
+
+    @staticmethod
+    def backward(ctx: Any, grad_y: Tensor, grad_a: Tensor | None) -> tuple[Any, ...]:
+        *inputs, maximum, inverse = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[:8]
+        if torch.is_grad_enabled():
+            gradients = elementwise_attention.differentiable_gradients(
+                composite, inputs, wanted, grad_y, grad_a, *ctx.settings
+            )
+            return *gradients, None, None, None, None
+        buffers = tuple(
+            torch.empty_like(t) if want else None for t, want in zip(inputs, wanted, strict=True)
+        )
+        saved = (grad_y, grad_a, maximum, inverse)
+        _core.elementwise_self_attention_backward(tuple(inputs), *ctx.settings, saved, buffers)
+        return *buffers, None, None, None, None

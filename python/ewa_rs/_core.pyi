@@ -1,0 +1,62 @@
+"""The compiled module: the kernels in Rust and their number of threads."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+__version__: str
+
+def set_num_threads(n: int) -> None: ...
+def get_num_threads() -> int: ...
+def simd() -> str: ...
+def available_simd() -> list[str]: ...
+def elementwise_attention(
+    q: Any,
+    k: Any,
+    v: Any,
+    axis: int | Sequence[int],
+    scale: float | None = None,
+    mask: Any = None,
+    out: Any = None,
+    return_weights: bool = False,
+) -> Any: ...
+def elementwise_self_attention(
+    x: Any,
+    w_q: Any,
+    w_k: Any,
+    w_v: Any,
+    b_q: Any,
+    b_k: Any,
+    b_v: Any,
+    axis: int | Sequence[int],
+    scale: float | None = None,
+    mask: Any = None,
+    out: Any = None,
+    return_weights: bool = False,
+) -> Any: ...
+
+_Tensors = Sequence[torch.Tensor | None]
+
+def elementwise_attention_forward(
+    inputs: _Tensors, axes: Sequence[int], scale: float, residual: bool, outputs: _Tensors
+) -> None: ...
+def elementwise_attention_backward(
+    inputs: _Tensors,
+    axes: Sequence[int],
+    scale: float,
+    residual: bool,
+    saved: _Tensors,
+    gradients: _Tensors,
+) -> None: ...
+def elementwise_self_attention_forward(
+    inputs: _Tensors, axes: Sequence[int], scale: float, residual: bool, outputs: _Tensors
+) -> None: ...
+def elementwise_self_attention_backward(
+    inputs: _Tensors,
+    axes: Sequence[int],
+    scale: float,
+    residual: bool,
+    saved: _Tensors,
+    gradients: _Tensors,
+) -> None: ...

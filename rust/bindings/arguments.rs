@@ -1,0 +1,122 @@
+//! Checks of arguments that arrays and tensors share, and their messages.
+
+use super::view::View;
+use crate::attend::Call;
+use crate::dispatch::{DType, DynamicCall, OpName};
+use crate::kernel::Y;
+use crate::layout::{MAX_OPERANDS, Operand};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyTuple};
+
+/// A shape as Python writes it.
+pub fn tuple(shape: &[usize]) -> String {
+    match shape {
+        [n] => format!("({n},)"),
+        _ => format!("({})", shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// The common shape of `views` by NumPy's rules.
+pub fn broadcast_shape(views: &[(&str, &View)]) -> PyResult<Vec<usize>> {
+    let ndim = views.iter().map(|(_, view)| view.shape.len()).max().unwrap_or(0);
+    let mut shape = vec![1; ndim];
+    for (_, view) in views {
+        for (common, &size) in shape[ndim - view.shape.len()..].iter_mut().zip(&view.shape) {
+            if *common == 1 {
+                *common = size;
+            } else if size != 1 && size != *common {
+                let list: Vec<_> =
+                    views.iter().map(|(name, view)| format!("{name} {}", tuple(&view.shape))).collect();
+                return Err(PyValueError::new_err(format!(
+                    "{}: expected shapes that broadcast against each other",
+                    list.join(", ")
+                )));
+            }
+        }
+    }
+    Ok(shape)
+}
+
+/// Check that `view` broadcasts to `shape`, which is called `of`.
+pub fn check_broadcasts_to(name: &str, view: &View, shape: &[usize], of: &str) -> PyResult<()> {
+    let missing = shape.len().checked_sub(view.shape.len());
+    let fits = missing.is_some_and(|missing| {
+        view.shape.iter().zip(&shape[missing..]).all(|(&size, &wanted)| size == 1 || size == wanted)
+    });
+    if fits {
+        return Ok(());
+    }
+    Err(PyValueError::new_err(format!(
+        "{name}: expected a shape that broadcasts to {}, the shape of {of}, got {}",
+        tuple(shape),
+        tuple(&view.shape)
+    )))
+}
+
+/// Which axes of `shape` the softmax goes over.
+pub fn softmax_axes(axis: &Bound<'_, PyAny>, shape: &[usize]) -> PyResult<Vec<bool>> {
+    let as_int = |item: &Bound<'_, PyAny>| -> PyResult<isize> {
+        if !item.is_instance_of::<PyBool>() {
+            if let Ok(i) = item.extract::<isize>() {
+                return Ok(i);
+            }
+        }
+        let found = axis.repr()?;
+        Err(PyTypeError::new_err(format!("axis: expected an int or a tuple of ints, got {found}")))
+    };
+    let list: Vec<isize> = match axis.cast::<PyTuple>() {
+        Ok(items) => items.iter().map(|item| as_int(&item)).collect::<PyResult<_>>()?,
+        Err(_) => vec![as_int(axis)?],
+    };
+    let ndim = shape.len() as isize;
+    if list.is_empty() {
+        return Err(PyValueError::new_err("axis: expected at least one axis, got ()"));
+    }
+    let mut softmax = vec![false; shape.len()];
+    for i in list {
+        let d = if i < 0 { i + ndim } else { i };
+        if d < 0 || d >= ndim {
+            return Err(PyValueError::new_err(format!(
+                "axis: {i} is out of range for the broadcast shape {} of {ndim} dimensions",
+                tuple(shape)
+            )));
+        }
+        if std::mem::replace(&mut softmax[d as usize], true) {
+            return Err(PyValueError::new_err(format!("axis: {i} is there twice in {}", axis.repr()?)));
+        }
+    }
+    Ok(softmax)
+}
+
+/// 1/√n for the n elements of a slice, unless a scale is given.
+pub fn scale(given: Option<f64>, shape: &[usize], softmax: &[bool]) -> f64 {
+    given.unwrap_or_else(|| {
+        let n: usize = shape.iter().zip(softmax).filter(|&(_, &s)| s).map(|(&size, _)| size).product();
+        1.0 / (n.max(1) as f64).sqrt()
+    })
+}
+
+/// A call of `op` on `inputs`, without outputs as yet.
+pub fn call(
+    op: OpName,
+    inputs: &[Option<View>],
+    shape: Vec<usize>,
+    softmax: Vec<bool>,
+    scale: f64,
+) -> DynamicCall {
+    let mut operands = vec![Operand::absent(); MAX_OPERANDS];
+    for (operand, input) in operands[..Y].iter_mut().zip(inputs) {
+        if let Some(view) = input {
+            *operand = view.operand(&shape);
+        }
+    }
+    DynamicCall {
+        op,
+        dtype: inputs[0].as_ref().and_then(|view| view.dtype).unwrap_or(DType::F32),
+        scale,
+        boolean_mask: inputs[op.mask()].as_ref().is_some_and(|view| view.dtype == Some(DType::Bool)),
+        residual: false,
+        call: Call { shape, softmax, operands },
+    }
+}

@@ -1,0 +1,71 @@
+//! The Python module `ewa_rs._core`: checks arguments, releases the GIL, calls the kernels.
+
+mod arguments;
+mod arrays;
+mod tensors;
+mod view;
+
+use crate::parallel;
+use crate::simd::Simd;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyBool;
+
+/// The instruction set in use.
+fn simd() -> PyResult<Simd> {
+    Simd::current().map_err(PyValueError::new_err)
+}
+
+/// Use `n` threads from now on.
+#[pyfunction]
+fn set_num_threads(n: &Bound<'_, PyAny>) -> PyResult<()> {
+    let count: Option<i64> = if n.is_instance_of::<PyBool>() { None } else { n.extract().ok() };
+    match count {
+        None => {
+            let found = n.get_type();
+            Err(PyTypeError::new_err(format!("n: expected an int, got {}", found.name()?)))
+        }
+        Some(count @ 1..=4096) => {
+            parallel::set_num_threads(count as usize);
+            Ok(())
+        }
+        Some(count) => {
+            Err(PyValueError::new_err(format!("n: expected 1 to 4096 threads, got {count}")))
+        }
+    }
+}
+
+/// The number of threads in use.
+#[pyfunction]
+fn get_num_threads() -> usize {
+    parallel::num_threads()
+}
+
+/// The name of the instruction set in use.
+#[pyfunction(name = "simd")]
+fn simd_name() -> PyResult<&'static str> {
+    Ok(simd()?.name())
+}
+
+/// The names of the instruction sets that this processor can run, fastest first.
+#[pyfunction]
+fn available_simd() -> Vec<&'static str> {
+    Simd::ALL.into_iter().filter(|s| s.is_available()).map(Simd::name).collect()
+}
+
+#[pymodule]
+#[pyo3(name = "_core")]
+fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_function(wrap_pyfunction!(set_num_threads, module)?)?;
+    module.add_function(wrap_pyfunction!(get_num_threads, module)?)?;
+    module.add_function(wrap_pyfunction!(simd_name, module)?)?;
+    module.add_function(wrap_pyfunction!(available_simd, module)?)?;
+    module.add_function(wrap_pyfunction!(arrays::elementwise_attention, module)?)?;
+    module.add_function(wrap_pyfunction!(arrays::elementwise_self_attention, module)?)?;
+    module.add_function(wrap_pyfunction!(tensors::elementwise_attention_forward, module)?)?;
+    module.add_function(wrap_pyfunction!(tensors::elementwise_attention_backward, module)?)?;
+    module.add_function(wrap_pyfunction!(tensors::elementwise_self_attention_forward, module)?)?;
+    module.add_function(wrap_pyfunction!(tensors::elementwise_self_attention_backward, module)?)?;
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! Where the memory of a NumPy array or a torch tensor lies.
+
+use crate::dispatch::DType;
+use crate::layout::Operand;
+use numpy::npyffi::flags::NPY_ARRAY_WRITEABLE;
+use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
+use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+#[derive(Clone)]
+pub struct View {
+    pub data: *mut u8,
+    /// `None`: a type that no kernel takes.
+    pub dtype: Option<DType>,
+    pub shape: Vec<usize>,
+    /// In bytes.
+    pub strides: Vec<isize>,
+}
+
+impl View {
+    pub fn of_array(array: &Bound<'_, PyUntypedArray>) -> View {
+        View {
+            data: unsafe { (*array.as_array_ptr()).fields.data.cast() },
+            dtype: array_dtype(array),
+            shape: array.shape().to_vec(),
+            strides: array.strides().to_vec(),
+        }
+    }
+
+    /// A torch tensor on the CPU, which the caller has checked.
+    pub fn of_tensor(tensor: &Bound<'_, PyAny>) -> PyResult<View> {
+        let py = tensor.py();
+        let dtype = tensor_dtype(&tensor.getattr(intern!(py, "dtype"))?)?;
+        let strides: Vec<isize> = tensor.call_method0(intern!(py, "stride"))?.extract()?;
+        Ok(View {
+            data: tensor.call_method0(intern!(py, "data_ptr"))?.extract::<usize>()? as *mut u8,
+            dtype: Some(dtype),
+            shape: tensor.getattr(intern!(py, "shape"))?.extract()?,
+            strides: strides.into_iter().map(|s| s * dtype.item() as isize).collect(),
+        })
+    }
+
+    /// As an operand of a call over `shape`, to which it broadcasts.
+    pub fn operand(&self, shape: &[usize]) -> Operand {
+        let mut strides = vec![0; shape.len()];
+        let missing = shape.len() - self.shape.len();
+        for (d, (&size, &stride)) in self.shape.iter().zip(&self.strides).enumerate() {
+            if size != 1 {
+                strides[missing + d] = stride;
+            }
+        }
+        // An empty array may have no memory, but it is there.
+        let data = if self.data.is_null() { std::ptr::dangling_mut() } else { self.data };
+        Operand { data, item: self.dtype.map_or(1, DType::item), strides }
+    }
+
+    /// The addresses from the first byte to behind the last.
+    pub fn extent(&self) -> (usize, usize) {
+        let (mut low, mut high) = (self.data as isize, self.data as isize);
+        if self.shape.contains(&0) {
+            return (low as usize, low as usize);
+        }
+        for (&size, &stride) in self.shape.iter().zip(&self.strides) {
+            let reach = (size as isize - 1) * stride;
+            if reach < 0 { low += reach } else { high += reach }
+        }
+        (low as usize, high as usize + self.dtype.map_or(1, DType::item))
+    }
+
+    pub fn is_same_memory(&self, other: &View) -> bool {
+        self.data == other.data && self.shape == other.shape && self.strides == other.strides
+    }
+}
+
+/// The element type of an array: native byte order only.
+fn array_dtype(array: &Bound<'_, PyUntypedArray>) -> Option<DType> {
+    let dtype = array.dtype();
+    if dtype.is_native_byteorder() == Some(false) {
+        return None;
+    }
+    match (dtype.kind(), dtype.itemsize()) {
+        (b'f', 2) => Some(DType::F16),
+        (b'f', 4) => Some(DType::F32),
+        (b'f', 8) => Some(DType::F64),
+        (b'b', 1) => Some(DType::Bool),
+        // bfloat16 of the package ml_dtypes
+        (_, 2) if dtype_name(array).is_ok_and(|name| name == "bfloat16") => Some(DType::BF16),
+        _ => None,
+    }
+}
+
+pub fn dtype_name(array: &Bound<'_, PyUntypedArray>) -> PyResult<String> {
+    array.dtype().str().map(|name| name.to_string())
+}
+
+pub fn is_writeable(array: &Bound<'_, PyUntypedArray>) -> bool {
+    unsafe { (*array.as_array_ptr()).fields.flags & NPY_ARRAY_WRITEABLE != 0 }
+}
+
+/// torch's dtypes are objects of which there is one each.
+fn tensor_dtype(dtype: &Bound<'_, PyAny>) -> PyResult<DType> {
+    static DTYPES: PyOnceLock<[(Py<PyAny>, DType); 5]> = PyOnceLock::new();
+    let py = dtype.py();
+    let dtypes = DTYPES.get_or_try_init(py, || {
+        let torch = py.import("torch")?;
+        let get = |d: DType| PyResult::Ok((torch.getattr(d.name())?.unbind(), d));
+        let [a, b, c, d, e] = [DType::F32, DType::BF16, DType::F16, DType::F64, DType::Bool].map(get);
+        PyResult::Ok([a?, b?, c?, d?, e?])
+    })?;
+    let found = dtypes.iter().find(|(object, _)| object.is(dtype)).map(|&(_, d)| d);
+    found.ok_or_else(|| PyTypeError::new_err(format!("no kernel takes tensors of {dtype}")))
+}

@@ -1,0 +1,27 @@
+//! The mask of an op: boolean (true takes part) or added to the scores.
+
+use crate::block::{Block, Register, Source};
+use crate::numerics::Element;
+
+#[derive(Clone, Copy)]
+pub struct Mask<T> {
+    bytes: Source<u8>,
+    added: Source<T>,
+    boolean: bool,
+}
+
+impl<T: Element> Mask<T> {
+    #[inline(always)]
+    pub unsafe fn new(block: &Block, operand: usize, row: usize, boolean: bool) -> Self {
+        Mask { bytes: block.source(operand, row), added: block.source(operand, row), boolean }
+    }
+
+    #[inline(always)]
+    pub unsafe fn apply<V: Register<T>, const FULL: bool>(&self, score: V, i: usize, n: usize) -> V {
+        if self.boolean {
+            score.keep(self.bytes.at(i), n)
+        } else {
+            score.add(self.added.load::<V, FULL>(i, n))
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! softmax(scale · q∘k [+ mask]) ∘ v
+
+use crate::block::{Block, Register, Sink, Source};
+use crate::kernel::{GRADIENTS, Op, Upstream};
+use crate::mask::Mask;
+use crate::numerics::Element;
+
+pub const Q: usize = 0;
+pub const K: usize = 1;
+pub const V: usize = 2;
+pub const MASK: usize = 3;
+
+/// `MASKED`: whether there is a mask.
+#[derive(Clone, Copy)]
+pub struct ElementwiseAttention<T: Element, const MASKED: bool> {
+    pub scale: T::Acc,
+    /// Whether the mask is boolean rather than additive.
+    pub boolean: bool,
+}
+
+#[derive(Clone, Copy)]
+pub struct Inputs<T> {
+    q: Source<T>,
+    k: Source<T>,
+    v: Source<T>,
+    mask: Mask<T>,
+}
+
+#[derive(Clone, Copy)]
+pub struct Gradients {
+    q: Sink,
+    k: Sink,
+    v: Sink,
+    mask: Sink,
+}
+
+impl<T: Element, const MASKED: bool> Op for ElementwiseAttention<T, MASKED> {
+    type T = T;
+    type Inputs = Inputs<T>;
+    type Gradients = Gradients;
+    const INPUTS: usize = 4;
+
+    #[inline(always)]
+    unsafe fn inputs(&self, block: &Block, row: usize) -> Inputs<T> {
+        Inputs {
+            q: block.source(Q, row),
+            k: block.source(K, row),
+            v: block.source(V, row),
+            mask: Mask::new(block, MASK, row, self.boolean),
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn gradients(&self, block: &Block, row: usize) -> Gradients {
+        let [q, k, v, mask] = [Q, K, V, MASK].map(|j| block.sink(GRADIENTS + j, row));
+        Gradients { q, k, v, mask }
+    }
+
+    #[inline(always)]
+    unsafe fn score<R: Register<T>, const FULL: bool>(&self, inputs: &Inputs<T>, i: usize, n: usize) -> R {
+        let scaled = inputs.q.load::<R, FULL>(i, n).mul(R::splat(self.scale));
+        let score = scaled.mul(inputs.k.load::<R, FULL>(i, n));
+        if MASKED { inputs.mask.apply::<R, FULL>(score, i, n) } else { score }
+    }
+
+    #[inline(always)]
+    unsafe fn value<R: Register<T>, const FULL: bool>(&self, inputs: &Inputs<T>, i: usize, n: usize) -> R {
+        inputs.v.load::<R, FULL>(i, n)
+    }
+
+    #[inline(always)]
+    unsafe fn add_residual<R: Register<T>, const FULL: bool>(&self, y: R, _: &Inputs<T>, _: usize, _: usize) -> R {
+        y
+    }
+
+    #[inline(always)]
+    unsafe fn put_gradients<R: Register<T>, const FULL: bool>(
+        &self,
+        inputs: &Inputs<T>,
+        gradients: &Gradients,
+        grad: Upstream<R>,
+        i: usize,
+        n: usize,
+    ) {
+        let scaled = grad.z.mul(R::splat(self.scale));
+        let q = scaled.mul(inputs.k.load::<R, FULL>(i, n));
+        let k = scaled.mul(inputs.q.load::<R, FULL>(i, n));
+        gradients.q.put::<T, R, FULL>(grad.of_kept(q), i, n);
+        gradients.k.put::<T, R, FULL>(grad.of_kept(k), i, n);
+        gradients.v.put::<T, R, FULL>(grad.of_kept(grad.v), i, n);
+        if MASKED {
+            gradients.mask.put::<T, R, FULL>(grad.of_kept(grad.z), i, n);
+        }
+    }
+}

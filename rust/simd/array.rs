@@ -1,0 +1,112 @@
+//! Registers in plain Rust: small arrays, which compilers turn into what the target always has.
+
+use super::{Isa, Lanes, Vector};
+use crate::numerics::{Element, Float};
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct Array<T, const N: usize>([T; N]);
+
+/// Four lanes of f32 and two of f64: SSE2 on x86-64, NEON on aarch64.
+pub struct Portable;
+
+impl Isa for Portable {
+    type F32 = Array<f32, 4>;
+    type F64 = Array<f64, 2>;
+}
+
+/// One lane.
+pub struct Single;
+
+impl Isa for Single {
+    type F32 = Array<f32, 1>;
+    type F64 = Array<f64, 1>;
+}
+
+impl<S: Float, const N: usize> Array<S, N> {
+    #[inline(always)]
+    fn zip(self, other: Self, f: impl Fn(S, S) -> S) -> Self {
+        Array(std::array::from_fn(|i| f(self.0[i], other.0[i])))
+    }
+}
+
+impl<S: Float, const N: usize> Vector for Array<S, N> {
+    type Scalar = S;
+    const LANES: usize = N;
+
+    #[inline(always)]
+    unsafe fn splat(x: S) -> Self {
+        Array([x; N])
+    }
+    #[inline(always)]
+    unsafe fn load(p: *const S) -> Self {
+        p.cast::<Self>().read_unaligned()
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut S) {
+        p.cast::<Self>().write_unaligned(self);
+    }
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        self.zip(other, |a, b| a + b)
+    }
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        self.zip(other, |a, b| a - b)
+    }
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        self.zip(other, |a, b| a * b)
+    }
+    #[inline(always)]
+    unsafe fn mul_add(self, b: Self, c: Self) -> Self {
+        Array(std::array::from_fn(|i| self.0[i].fused_mul_add(b.0[i], c.0[i])))
+    }
+    #[inline(always)]
+    unsafe fn max(self, other: Self) -> Self {
+        self.zip(other, |a, b| if a > b { a } else { b })
+    }
+    #[inline(always)]
+    unsafe fn scale_by_power_of_two(self, rounded: Self) -> Self {
+        self.zip(rounded, |p, rounded| p * rounded.power_of_two())
+    }
+    #[inline(always)]
+    unsafe fn zero_where_less(self, x: Self, low: Self) -> Self {
+        Array(std::array::from_fn(|i| if x.0[i] < low.0[i] { S::ZERO } else { self.0[i] }))
+    }
+    #[inline(always)]
+    unsafe fn first(self, n: usize) -> Self {
+        Array(std::array::from_fn(|i| if i < n { self.0[i] } else { S::NEG_INFINITY }))
+    }
+    #[inline(always)]
+    unsafe fn keep(self, mask: *const u8, n: usize) -> Self {
+        let kept = |i: usize| i >= n || *mask.add(i) != 0;
+        Array(std::array::from_fn(|i| if kept(i) { self.0[i] } else { S::NEG_INFINITY }))
+    }
+    #[inline(always)]
+    unsafe fn extract(self) -> S {
+        self.0[0]
+    }
+    #[inline(always)]
+    unsafe fn reduce_sum(self) -> S {
+        self.0.into_iter().fold(S::ZERO, |a, b| a + b)
+    }
+    #[inline(always)]
+    unsafe fn reduce_max(self) -> S {
+        self.0.into_iter().fold(S::NEG_INFINITY, |a, b| if b > a { b } else { a })
+    }
+}
+
+impl<T: Element, const N: usize> Lanes<T> for Array<T::Acc, N> {
+    #[inline(always)]
+    unsafe fn load_from<const FULL: bool>(p: *const T, n: usize) -> Self {
+        let lane = |i: usize| if FULL || i < n { (*p.add(i)).to_acc() } else { T::Acc::ZERO };
+        Array(std::array::from_fn(lane))
+    }
+    #[inline(always)]
+    unsafe fn store_to<const FULL: bool>(self, p: *mut T, n: usize) {
+        for i in 0..if FULL { N } else { n } {
+            *p.add(i) = T::from_acc(self.0[i]);
+        }
+    }
+}
