@@ -1,0 +1,1 @@
+"""Data, the training loop, checkpoints, and the comparison of networks."""

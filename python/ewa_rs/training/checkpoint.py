@@ -1,0 +1,128 @@
+"""Weights that say what they are, and the state that an unfinished run goes on from."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ewa_rs.models import create_model
+from ewa_rs.training.files import atomic_path
+
+FORMAT, VERSION = "ewa_rs-checkpoint", 1
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """What a checkpoint's metadata says: all that evaluation and prediction need."""
+
+    model: str
+    model_options: dict[str, Any]
+    input_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    data: str
+    seed: int
+    val_fraction: float
+    image_size: int | None
+    channels: int | None
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+
+def save_checkpoint(path: Path, model: nn.Module, info: CheckpointInfo) -> None:
+    """Write the weights of a network as safetensors, atomically."""
+    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    details = json.dumps({**asdict(info), "num_classes": info.num_classes})
+    marker = {"format": FORMAT, "version": str(VERSION), "info": details}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata=marker)
+
+
+def load_checkpoint(
+    path: str | Path, device: torch.device | str = "cpu", **options: Any
+) -> tuple[nn.Module, CheckpointInfo]:
+    """Build the network of a checkpoint, in evaluation mode.
+
+    Parameters
+    ----------
+    path
+        A file that `save_checkpoint` wrote.
+    device
+        Where the network goes.
+    **options
+        Options of the network to override, such as ``backend``.
+
+    Raises
+    ------
+    ValueError
+        If the file is truncated, no checkpoint, or one of a later version; the message names it.
+    """
+    path = Path(path)
+    metadata, tensors = _read(path)
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"{path}: safetensors, but no checkpoint of ewa_rs")
+    if metadata.get("version") != str(VERSION):
+        raise ValueError(
+            f"{path}: checkpoint version {metadata.get('version')}, this ewa_rs reads {VERSION}"
+        )
+    try:
+        values = json.loads(metadata["info"])
+        values.pop("num_classes")
+        lists = ("input_shape", "class_names", "mean", "std")
+        info = CheckpointInfo(**values | {name: tuple(values[name]) for name in lists})
+        model = create_model(
+            info.model,
+            input_shape=info.input_shape,
+            num_classes=info.num_classes,
+            **info.model_options | options,
+        )
+        model.load_state_dict(tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path}: damaged checkpoint ({_one_line(error)})") from error
+    return model.to(device).eval(), info
+
+
+def _read(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: there is no such checkpoint") from None
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: no safetensors, or a truncated file ({error})") from error
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Write the state of an unfinished run, atomically."""
+    with atomic_path(path) as temporary:
+        torch.save({"format": FORMAT, "version": VERSION, **state}, temporary)
+
+
+def load_state(path: Path, device: torch.device) -> dict[str, Any]:
+    """Read what `save_state` wrote; anything else is a ValueError that names the file."""
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+        raise ValueError(f"{path}: truncated, or no training state") from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise ValueError(f"{path}: no training state of ewa_rs")
+    if state.get("version") != VERSION:
+        raise ValueError(f"{path}: version {state.get('version')}, this ewa_rs reads {VERSION}")
+    return state
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

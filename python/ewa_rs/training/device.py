@@ -1,0 +1,64 @@
+"""Where and in which precision a network runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+
+def resolve_device(name: str) -> torch.device:
+    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:i`` into a device that is there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device: expected auto, cpu, cuda or cuda:i, got {name!r}") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device: {name} asked for, {torch.cuda.device_count()} CUDA devices found")
+    return device
+
+
+def has_convolutions(model: nn.Module) -> bool:
+    """Whether channels-last and 16 bits have something to speed up."""
+    return any(isinstance(module, nn.Conv2d) for module in model.modules())
+
+
+def resolve_precision(name: str, device: torch.device, model: nn.Module) -> str:
+    """Turn ``auto`` into fp32, bf16 or fp16.
+
+    Sixteen bits pay in convolutions. The other networks here are bound by memory or by the launch
+    of small operations, and the casts of autocast only slow them: they stay with fp32. On CUDA
+    bf16 where the device has it (compute capability 8), fp16 before; on a CPU bf16 where
+    it has instructions for it, else fp32.
+    """
+    if name != "auto":
+        return name
+    if not has_convolutions(model):
+        return "fp32"
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
+    return "bf16" if device.type == "cpu" and cpu_has_bf16() else "fp32"
+
+
+def cpu_flags() -> frozenset[str]:
+    """Return the features that Linux lists for the CPU; empty elsewhere."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return frozenset()
+    lines = (line for line in text.splitlines() if line.startswith(("flags", "Features")))
+    return frozenset(next(lines, "").partition(":")[2].split())
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies bfloat16 by itself (AVX-512 BF16 or AMX)."""
+    return not cpu_flags().isdisjoint({"avx512_bf16", "amx_bf16"})
+
+
+def pick_memory_format(channels_last: bool, model: nn.Module) -> torch.memory_format:
+    """Return channels-last where it is asked for and there are convolutions to gain by it."""
+    wanted = channels_last and has_convolutions(model)
+    return torch.channels_last if wanted else torch.contiguous_format

@@ -1,0 +1,234 @@
+"""The training loop, to be read from top to bottom."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ewa_rs.models import create_model
+from ewa_rs.training.batches import Normaliser, augment
+from ewa_rs.training.checkpoint import load_state, save_checkpoint, save_state
+from ewa_rs.training.config import TrainConfig
+from ewa_rs.training.data import load_data
+from ewa_rs.training.device import pick_memory_format, resolve_device, resolve_precision
+from ewa_rs.training.environment import environment, peak_memory
+from ewa_rs.training.evaluation import autocast, evaluate
+from ewa_rs.training.files import write_json
+from ewa_rs.training.metrics import Totals
+from ewa_rs.training.optimizer import make_optimizer
+from ewa_rs.training.run_folder import RunFolder, default_output
+from ewa_rs.training.setup import checkpoint_info, epoch_seed, known_options, tensorboard
+
+OnEvent = Callable[[dict[str, Any]], None]
+
+
+def train(config: TrainConfig, *, on_event: OnEvent | None = None) -> dict[str, Any]:
+    """Train a network, or go on with an unfinished run, or return the result of a finished one.
+
+    Everything random in an epoch follows from ``config.seed`` and the epoch's number, so a run
+    that was stopped and resumed has the losses of one that was not.
+
+    Parameters
+    ----------
+    config
+        The settings. ``config.output`` is the folder of the run, see `RunFolder`.
+    on_event
+        Called with a dict whose ``event`` is ``start``, ``step``, ``epoch`` or ``result``.
+
+    Returns
+    -------
+    dict
+        What ``result.json`` holds. The test set is used for it, once, and for nothing else.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds another run, or a setting does not fit.
+    FloatingPointError
+        If the training loss is no longer finite.
+    """
+    folder = RunFolder(Path(config.output) if config.output else default_output(config))
+    result = folder.prepare(config)
+    if result is None:
+        result = Run(config, folder, on_event or (lambda event: None)).finish()
+    return result
+
+
+class Run:
+    """One run, from its data to its result."""
+
+    def __init__(self, config: TrainConfig, folder: RunFolder, on_event: OnEvent) -> None:
+        self.config, self.folder, self.on_event = config, folder, on_event
+        self.device = resolve_device(config.device)
+        self.data = data = load_data(
+            config.data,
+            config.data_dir,
+            image_size=config.image_size,
+            channels=config.channels,
+            val_fraction=config.val_fraction,
+            seed=config.seed,
+        )
+        self.info = checkpoint_info(config, data)
+        torch.manual_seed(config.seed)
+        self.model = create_model(
+            config.model,
+            input_shape=data.input_shape,
+            num_classes=len(data.class_names),
+            **known_options(config),
+        ).to(self.device)
+        self.precision = resolve_precision(config.precision, self.device, self.model)
+        memory_format = pick_memory_format(config.channels_last, self.model)
+        self.model.to(memory_format=memory_format)
+        self.normalise = Normaliser(data.mean, data.std, self.device, memory_format)
+        self.train_split, self.val_split = data.train.to(self.device), data.val.to(self.device)
+        # The last, smaller batch is left out: every step has the same shape.
+        self.batch_size = min(config.batch_size, len(data.train))
+        self.steps = len(data.train) // self.batch_size
+        self.optimizer = make_optimizer(self.model, config)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, max_lr=config.lr, total_steps=config.epochs * self.steps
+        )
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
+        self.history: list[dict[str, Any]] = []
+        if folder.state.exists():
+            self._restore()
+        self.forward: Callable[[Tensor], Tensor] = self.model
+        if config.compile:
+            self.forward = torch.compile(self.model)
+
+    def finish(self) -> dict[str, Any]:
+        """Train the epochs that are left, test, and write the result."""
+        parameters = sum(p.numel() for p in self.model.parameters())
+        self._tell(
+            "start",
+            epoch=len(self.history),
+            epochs=self.config.epochs,
+            steps=self.steps,
+            parameters=parameters,
+            device=str(self.device),
+            precision=self.precision,
+        )
+        with tensorboard(self.config, self.folder, len(self.history)) as write_scalars:
+            for epoch in range(len(self.history) + 1, self.config.epochs + 1):
+                line = self._train_epoch(epoch) | self._validate()
+                self._save(line)
+                write_scalars(line)
+                self._tell("epoch", **line)
+        result = self._test() | {"parameters": parameters}
+        write_json(self.folder.result, result)
+        self.folder.state.unlink(missing_ok=True)  # nothing is left to go on with
+        self._tell("result", **result)
+        return result
+
+    def _train_epoch(self, epoch: int) -> dict[str, Any]:
+        start = time.perf_counter()
+        torch.manual_seed(epoch_seed(self.config.seed, epoch))
+        self.model.train()
+        totals = Totals(self.device)
+        order = torch.randperm(len(self.train_split), device=self.device)
+        for step in range(self.steps):
+            chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
+            labels = self.train_split.labels[chosen]
+            loss, logits = self._step(self.train_split.images[chosen], labels)
+            totals.add(loss, logits, labels)
+            self._tell("step", epoch=epoch, step=step + 1)
+        loss_mean, accuracy = totals.means()
+        if not math.isfinite(loss_mean):
+            raise FloatingPointError(f"epoch {epoch}: the training loss is {loss_mean}; lower --lr")
+        seconds = time.perf_counter() - start
+        return {
+            "epoch": epoch,
+            "loss": loss_mean,
+            "train_accuracy": accuracy,
+            "lr": self.schedule.get_last_lr()[0],
+            "seconds": seconds,
+            "images_per_second": self.steps * self.batch_size / seconds,
+        }
+
+    def _step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.normalise(images)
+        if self.config.augment:
+            x = augment(x)
+        with autocast(self.device, self.precision):
+            logits = self.forward(x).float()
+            loss = F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
+        self.optimizer.zero_grad()
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.schedule.step()
+        return loss, logits
+
+    def _validate(self) -> dict[str, Any]:
+        if not len(self.val_split):
+            return {"val_loss": None, "val_accuracy": None}
+        scores = evaluate(
+            self.model, self.val_split, self.normalise, self.data.class_names, self.precision
+        )
+        return {"val_loss": scores["loss"], "val_accuracy": scores["accuracy"]}
+
+    def _test(self) -> dict[str, Any]:
+        """Score the last epoch's weights on the test set; this is the only place that reads it."""
+        test = self.data.test.to(self.device)
+        scores = evaluate(self.model, test, self.normalise, self.data.class_names, self.precision)
+        seconds = [line["seconds"] for line in self.history]
+        return {
+            "test_accuracy": scores["accuracy"],
+            "test_loss": scores["loss"],
+            "val_accuracy": self.history[-1]["val_accuracy"],
+            "best_epoch": self._best_epoch(),
+            "class_accuracy": scores["class_accuracy"],
+            "confusion_matrix": scores["confusion_matrix"],
+            "seconds_per_epoch": statistics.median(seconds),
+            "total_seconds": sum(seconds),
+            "peak_memory_bytes": peak_memory(),
+            "device": str(self.device),
+            "precision": self.precision,
+            **environment(),
+            "command": self.config.command(),
+            "config": self.config.to_dict(),
+        }
+
+    def _best_epoch(self) -> int:
+        """Return the first epoch with the best validation accuracy, or the last without any."""
+        if not len(self.val_split):
+            return len(self.history)
+        return int(max(self.history, key=lambda line: line["val_accuracy"])["epoch"])
+
+    def _save(self, line: dict[str, Any]) -> None:
+        """Keep an epoch. The state comes last: what it does not know of is done again."""
+        self.history.append(line)
+        if self._best_epoch() == line["epoch"]:
+            save_checkpoint(self.folder.best, self.model, self.info)
+        save_checkpoint(self.folder.last, self.model, self.info)
+        self.folder.write_epochs(self.history)
+        parts = {name: part.state_dict() for name, part in self._stateful().items()}
+        save_state(self.folder.state, {"history": self.history, **parts})
+
+    def _restore(self) -> None:
+        state = load_state(self.folder.state, self.device)
+        try:
+            for name, part in self._stateful().items():
+                part.load_state_dict(state[name])
+            self.history = state["history"]
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise ValueError(f"{self.folder.state}: not of this run ({error})") from error
+
+    def _stateful(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+            "scaler": self.scaler,
+        }
+
+    def _tell(self, event: str, **details: Any) -> None:
+        self.on_event({"event": event, **details})

@@ -1,0 +1,47 @@
+"""What a network scores on a split."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Totals:
+    """Sums of loss and hits, kept on the device so that a step never waits for it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._sums = torch.zeros(2, dtype=torch.float64, device=device)
+        self._count = 0
+
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Add a batch: its mean loss, its outputs and its labels."""
+        hits = (logits.argmax(1) == labels).sum()
+        self._sums += torch.stack((loss.detach() * len(labels), hits))
+        self._count += len(labels)
+
+    def means(self) -> tuple[float, float]:
+        """Return mean loss and accuracy."""
+        loss, hits = self._sums.tolist()
+        return loss / self._count, hits / self._count
+
+
+def confusion_matrix(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Count the images of each label (row) by predicted label (column)."""
+    counts = torch.bincount(labels * classes + predicted, minlength=classes * classes)
+    return counts.view(classes, classes)
+
+
+def summary(confusion: Tensor, class_names: tuple[str, ...]) -> dict[str, Any]:
+    """Return accuracy, accuracy of each class (None without images) and the matrix, for JSON."""
+    counts = confusion.tolist()
+    sizes = [sum(row) for row in counts]
+    return {
+        "accuracy": sum(row[i] for i, row in enumerate(counts)) / sum(sizes),
+        "class_accuracy": {
+            name: counts[i][i] / sizes[i] if sizes[i] else None
+            for i, name in enumerate(class_names)
+        },
+        "confusion_matrix": counts,
+    }

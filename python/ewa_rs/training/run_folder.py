@@ -1,0 +1,94 @@
+"""The folder of one run, and what may happen to one that has something in it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ewa_rs.training.config import TrainConfig, portable_data_name
+from ewa_rs.training.files import read_json, write_json, write_text
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run.
+
+    ``config.json`` its settings, ``epochs.jsonl`` a line an epoch, ``last.safetensors`` and
+    ``best.safetensors`` weights, ``state.pt`` what resuming needs, ``result.json`` the end.
+    """
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The settings, without anything about this machine."""
+        return self.path / "config.json"
+
+    @property
+    def epochs(self) -> Path:
+        """One JSON object a line, one line a finished epoch."""
+        return self.path / "epochs.jsonl"
+
+    @property
+    def last(self) -> Path:
+        """Weights of the last finished epoch."""
+        return self.path / "last.safetensors"
+
+    @property
+    def best(self) -> Path:
+        """Weights of the epoch with the best validation accuracy."""
+        return self.path / "best.safetensors"
+
+    @property
+    def state(self) -> Path:
+        """Weights, optimizer, schedule and history after the last finished epoch."""
+        return self.path / "state.pt"
+
+    @property
+    def result(self) -> Path:
+        """Written once, when the run is finished."""
+        return self.path / "result.json"
+
+    def write_epochs(self, history: list[dict[str, Any]]) -> None:
+        """Write the lines of all finished epochs."""
+        write_text(self.epochs, "".join(json.dumps(line) + "\n" for line in history))
+
+    def prepare(self, config: TrainConfig) -> dict[str, Any] | None:
+        """Make the folder ready for a run; return the result if it is finished already.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds a run with other settings, or an unfinished one and
+            ``config.resume`` is not set.
+        OSError
+            If it cannot be written.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        if self.config.exists():
+            self._check_settings(config)
+        if self.result.exists():
+            return read_json(self.result)
+        if self.state.exists() and not config.resume:
+            raise ValueError(
+                f"{self.path} holds an unfinished run: --resume goes on with it, "
+                "or give another --output"
+            )
+        write_json(self.config, config.to_dict())
+        return None
+
+    def _check_settings(self, config: TrainConfig) -> None:
+        there, asked = read_json(self.config), config.to_dict()
+        names = sorted(there.keys() | asked.keys())
+        differ = [n for n in names if there.get(n) != asked.get(n)]
+        if differ and (self.state.exists() or self.result.exists()):
+            details = "; ".join(f"{n}: {there.get(n)!r} there, {asked.get(n)!r} asked" for n in differ)
+            raise ValueError(f"{self.path} holds a run with other settings ({details})")
+
+
+def default_output(config: TrainConfig) -> Path:
+    """Return the folder of a run for which none was given."""
+    data = portable_data_name(config.data).replace(":", "-").replace("/", "-")
+    return Path("runs") / f"{config.model}-{data}-seed{config.seed}"

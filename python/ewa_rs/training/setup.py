@@ -1,0 +1,67 @@
+"""The small decisions before a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from ewa_rs.models import model_options
+from ewa_rs.training.checkpoint import CheckpointInfo
+from ewa_rs.training.config import TrainConfig
+from ewa_rs.training.data import DataSet
+from ewa_rs.training.run_folder import RunFolder
+
+
+def known_options(config: TrainConfig) -> dict[str, Any]:
+    """Return the network's options; ``backend`` goes to those networks that have one."""
+    options = dict(config.model_options)
+    if config.backend is not None and "backend" in model_options(config.model):
+        options["backend"] = config.backend
+    return options
+
+
+def checkpoint_info(config: TrainConfig, data: DataSet) -> CheckpointInfo:
+    """Return what the run's checkpoints say of themselves."""
+    return CheckpointInfo(
+        model=config.model,
+        model_options=config.to_dict()["model_options"],
+        input_shape=data.input_shape,
+        class_names=data.class_names,
+        mean=data.mean,
+        std=data.std,
+        data=data.name,
+        seed=config.seed,
+        val_fraction=config.val_fraction,
+        image_size=config.image_size,
+        channels=config.channels,
+    )
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """Return the seed of everything random in an epoch, so that none of it needs to be stored."""
+    return int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0] >> 1)
+
+
+@contextmanager
+def tensorboard(
+    config: TrainConfig, folder: RunFolder, done: int
+) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Give a function that writes an epoch's numbers for TensorBoard, or does nothing."""
+    if not config.tensorboard:
+        yield lambda line: None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ValueError("tensorboard: not installed; pip install tensorboard") from error
+    with SummaryWriter(str(folder.path), purge_step=done + 1) as writer:
+
+        def write(line: dict[str, Any]) -> None:
+            for name, value in line.items():
+                if name != "epoch" and value is not None:
+                    writer.add_scalar(name, value, line["epoch"])
+
+        yield write
