@@ -1,0 +1,109 @@
+"""The plots of a comparison. Figures are drawn without pyplot, so no display is ever needed."""
+
+from __future__ import annotations
+
+import io
+import math
+import statistics
+from collections.abc import Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, NullFormatter
+from PIL import Image
+
+from ewa_rs.training.files import atomic_path
+from ewa_rs.training.summary import Summary, baseline_of, paper_figure, runs_of, summarise
+
+COLOURS = ("#4477aa", "#ee6677", "#228833", "#aa3377", "#66ccee", "#ccbb44", "#777777")
+MARKERS = "osD^vPX"
+
+
+def accuracy_plot(results: dict[str, Any], path: Path) -> None:
+    """Plot test accuracy against parameters, with the paper's point where the data set has one."""
+    figure, axes = _figure()
+    styles = zip(cycle(COLOURS), cycle(MARKERS), strict=True)
+    for s, (colour, marker) in zip(summarise(results), styles, strict=False):
+        label = f"{s.model}: {100 * s.accuracy:.1f} %"
+        spread = None if s.deviation is None else 100 * s.deviation
+        axes.errorbar(s.parameters, 100 * s.accuracy, spread, fmt=marker, color=colour, label=label,
+                      markersize=8, capsize=4)  # fmt: skip
+    _draw_paper(axes, results)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.margins(0.1, 0.12)
+    axes.set(xlabel="parameters", ylabel="test accuracy (%)", title=_title(results))
+    save(_with_legend(figure), path)
+
+
+def curves_plot(results: dict[str, Any], path: Path) -> None:
+    """Plot training loss and validation accuracy by epoch: the seeds' mean, their range shaded."""
+    figure, axes = _figure(columns=2)
+    for s, colour in zip(summarise(results), cycle(COLOURS), strict=False):
+        seeds = [run["epochs"] for run in runs_of(results, s.model)]
+        losses = [[epoch["loss"] for epoch in epochs] for epochs in seeds]
+        accuracies = [[_percent(epoch["val_accuracy"]) for epoch in epochs] for epochs in seeds]
+        _draw_curve(axes[0], losses, colour, s)
+        _draw_curve(axes[1], accuracies, colour, s)
+    axes[0].set(xlabel="epoch", ylabel="training loss")
+    axes[1].set(xlabel="epoch", ylabel="validation accuracy (%)")
+    figure.suptitle(_title(results))
+    save(_with_legend(figure), path)
+
+
+def _percent(share: float | None) -> float:
+    return math.nan if share is None else 100 * share  # None: no validation split
+
+
+def _draw_curve(axes: Axes, seeds: Sequence[Sequence[float]], colour: str, s: Summary) -> None:
+    by_epoch = list(zip(*seeds, strict=True))
+    x = range(1, len(by_epoch) + 1)
+    axes.plot(x, [statistics.fmean(values) for values in by_epoch], color=colour, label=s.model)
+    axes.fill_between(x, [min(v) for v in by_epoch], [max(v) for v in by_epoch],
+                      color=colour, alpha=0.2, linewidth=0)  # fmt: skip
+
+
+def _draw_paper(axes: Axes, results: dict[str, Any]) -> None:
+    paper, baseline = paper_figure(results["data"]), baseline_of(results)
+    if paper is None or baseline is None:
+        return
+    share, ratio = paper
+    axes.plot(share * baseline.parameters, 100 * ratio * baseline.accuracy, "*", markersize=14,
+              markerfacecolor="none", color="black", linestyle="none",
+              label=f"the paper's claim:\n{100 * ratio:.0f} % of {baseline.model}'s accuracy\n"
+                    f"at {100 * share:.0f} % of its parameters")  # fmt: skip
+
+
+def _figure(columns: int = 1) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(7.5 if columns == 1 else 9.5, 4.2), layout="constrained")
+    axes = figure.subplots(1, columns)
+    for each in [axes] if columns == 1 else axes:
+        each.grid(True, color="#e5e5e5")
+        each.set_axisbelow(True)
+        each.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _title(results: dict[str, Any]) -> str:
+    return f"{results['data']}, {results['epochs']} epochs"
+
+
+def _with_legend(figure: Figure) -> Figure:
+    """Put the legend outside the axes, where it covers no point wherever the results fall."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", frameon=False)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG of few colours, a third of the size and as good to look at."""
+    with io.BytesIO() as buffer:
+        figure.savefig(buffer, dpi=110)
+        with Image.open(buffer) as image:
+            few = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    with atomic_path(path) as temporary:
+        few.save(temporary, format="png", optimize=True)

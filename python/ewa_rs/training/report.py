@@ -1,0 +1,47 @@
+"""The files of a comparison's report: results.json, table.md and the plots."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ewa_rs.training.files import read_json, write_json, write_text
+from ewa_rs.training.plots import accuracy_plot, curves_plot
+from ewa_rs.training.run_folder import RunFolder
+from ewa_rs.training.summary import markdown
+
+# A run's folder has more: the rest of its settings, its confusion matrix, its weights.
+_CONFIG = ("model", "model_options", "seed")
+_RESULT = (
+    *("parameters", "precision", "device", "test_accuracy", "val_accuracy", "class_accuracy"),
+    *("seconds_per_epoch", "total_seconds", "hardware", "versions", "command"),
+)
+_EPOCH = ("loss", "train_accuracy", "val_loss", "val_accuracy", "seconds")
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    """Read what a report needs of a finished run.
+
+    Raises
+    ------
+    ValueError
+        If one of its files is damaged; the message names it.
+    """
+    folder = RunFolder(path)
+    result = read_json(folder.result)
+    try:
+        epochs = [json.loads(line) for line in folder.epochs.read_text("utf-8").splitlines()]
+        curve = [{name: epoch[name] for name in _EPOCH} for epoch in epochs]
+        settings = {name: result["config"][name] for name in _CONFIG}
+        return settings | {name: result[name] for name in _RESULT} | {"epochs": curve}
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: no complete run ({error!r})") from error
+
+
+def write_report(output: Path, results: dict[str, Any]) -> None:
+    """Write results.json, and from it table.md, accuracy.png and curves.png."""
+    write_json(output / "results.json", results)
+    write_text(output / "table.md", markdown(results))
+    accuracy_plot(results, output / "accuracy.png")
+    curves_plot(results, output / "curves.png")

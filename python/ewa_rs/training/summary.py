@@ -1,0 +1,109 @@
+"""The figures of a comparison: from its runs to the rows of its table."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import Any
+
+# What the paper's abstract states of its network beside a VGG-like one: data set → (share of the
+# parameters, share of the accuracy).
+PAPER = {"fashion-mnist": (0.03, 0.92), "cifar10": (0.50, 0.60)}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One network of a comparison, over its seeds."""
+
+    model: str
+    parameters: int
+    accuracies: tuple[float, ...]
+    seconds_per_epoch: float
+
+    @property
+    def accuracy(self) -> float:
+        """Mean test accuracy."""
+        return statistics.fmean(self.accuracies)
+
+    @property
+    def deviation(self) -> float | None:
+        """Sample standard deviation of the test accuracy, None for a single seed."""
+        return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else None
+
+
+def paper_figure(data: str) -> tuple[float, float] | None:
+    """Return the paper's shares of parameters and accuracy for a data set, None if it has none."""
+    return next((figure for name, figure in PAPER.items() if name in data), None)
+
+
+def runs_of(results: dict[str, Any], model: str) -> list[dict[str, Any]]:
+    """Return the finished runs of one network."""
+    return [run for run in results["runs"] if run["model"] == model]
+
+
+def summarise(results: dict[str, Any]) -> list[Summary]:
+    """Summarise each network that has a finished run, in the order of the comparison."""
+    return [
+        Summary(
+            model,
+            runs[0]["parameters"],
+            tuple(run["test_accuracy"] for run in runs),
+            statistics.fmean(run["seconds_per_epoch"] for run in runs),
+        )
+        for model in results["models"]
+        if (runs := runs_of(results, model))
+    ]
+
+
+def baseline_of(results: dict[str, Any]) -> Summary | None:
+    """Return the network that the others are measured against, None while it has no run."""
+    return next((s for s in summarise(results) if s.model == results["baseline"]), None)
+
+
+def table_rows(results: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Return the table, its header first; shares are empty until the baseline has a run."""
+    name, baseline = results["baseline"], baseline_of(results)
+    header = ("network", "parameters", f"% of {name}", "seeds", "test accuracy", f"÷ {name}",
+              "s / epoch", "paper")  # fmt: skip
+    return [header, *(_row(s, baseline, results["data"]) for s in summarise(results))]
+
+
+def _row(s: Summary, baseline: Summary | None, data: str) -> tuple[str, ...]:
+    spread = "" if s.deviation is None else f" ± {100 * s.deviation:.2f}"
+    paper = paper_figure(data) if s.model == "ewa" else None
+    return (
+        s.model,
+        f"{s.parameters:,}",
+        f"{100 * s.parameters / baseline.parameters:.1f}" if baseline else "",
+        str(len(s.accuracies)),
+        f"{100 * s.accuracy:.2f}{spread} %",
+        f"{s.accuracy / baseline.accuracy:.3f}" if baseline else "",
+        f"{s.seconds_per_epoch:.1f}",
+        f"{paper[1]:.2f} at {100 * paper[0]:.0f} %" if paper else "",
+    )
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """Return the table in Markdown, and below it how its figures came to be."""
+    header, *rows = table_rows(results)
+    lines = [header, ("---", *("---:",) * (len(header) - 1)), *rows]
+    text = "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
+    return f"{text}\n{provenance(results)}"
+
+
+def provenance(results: dict[str, Any]) -> str:
+    """Return data set, recipe, hardware, versions and command, in Markdown."""
+    machines = sorted({_machine(run["hardware"]) for run in results["runs"]})
+    versions = sorted(
+        {", ".join(f"{k} {v}" for k, v in run["versions"].items()) for run in results["runs"]}
+    )
+    return (
+        f"{results['data']}, {results['epochs']} epochs, test accuracy after the last one, mean ± "
+        f"standard deviation over the seeds. {' / '.join(machines)}; {' / '.join(versions)}.\n\n"
+        f"    {results['command']}\n"
+    )
+
+
+def _machine(hardware: dict[str, Any]) -> str:
+    gpus = "".join(f", {gpu}" for gpu in hardware["gpus"])
+    return f"{hardware['cpu']}, {hardware['cores']} cores, {hardware['threads']} threads{gpus}"
