@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from ewa_rs.nn import ElementwiseSelfAttention
-from ewa_rs.ops.elementwise_self_attention import elementwise_self_attention
 from ewa_rs.training.batches import Normaliser
 from ewa_rs.training.checkpoint import CheckpointInfo
 from ewa_rs.training.data import DataSet, Split
@@ -53,12 +52,7 @@ def attention_weights(model: nn.Module, images: Tensor) -> list[Tensor]:
 
     def keep(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         assert isinstance(layer, ElementwiseSelfAttention)
-        _, a = elementwise_self_attention(
-            inputs[0].float(), layer.w_q, layer.w_k, layer.w_v,
-            b_q=layer.b_q, b_k=layer.b_k, b_v=layer.b_v,
-            axis=layer.axis, scale=layer.scale, return_weights=True,
-        )  # fmt: skip
-        weights.append(a)
+        weights.append(layer.attention_weights(inputs[0]))
 
     hooks = [layer.register_forward_hook(keep) for layer in _layers(model)]
     try:
