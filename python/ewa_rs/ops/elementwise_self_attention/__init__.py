@@ -75,7 +75,7 @@ def elementwise_self_attention(
     >>> x = np.array([[0.0, 1.0, 2.0]])
     >>> w = np.ones(3)
     >>> elementwise_self_attention(x, w, w, w, scale=1.0).round(3)
-    array([[0.   , 0.047, 1.873]])
+    array([[0.   , 0.047, 1.872]])
     """
     arrays = {"x": x, "w_q": w_q, "w_k": w_k, "w_v": w_v, "b_q": b_q, "b_k": b_k, "b_v": b_v}
     if type(x) is not np.ndarray or any(
