@@ -41,7 +41,9 @@ def model_options(name: str) -> dict[str, Any]:
         If no network has this name.
     """
     if name not in _BUILDERS:
-        raise ValueError(f"model: no network is called {name!r}; there are {', '.join(list_models())}")
+        raise ValueError(
+            f"model: no network is called {name!r}; there are {', '.join(list_models())}"
+        )
     parameters = inspect.signature(_BUILDERS[name]).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 

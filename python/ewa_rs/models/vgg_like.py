@@ -29,7 +29,9 @@ def vgg_like(
     """
     channels, height, width = input_shape
     if min(height, width) < 8:
-        raise ValueError(f"input_shape: vgg_like halves images thrice; {height}×{width} is too small")
+        raise ValueError(
+            f"input_shape: vgg_like halves images thrice; {height}×{width} is too small"
+        )
     layers: list[nn.Module] = []
     for out in WIDTHS:
         for _ in range(2):

@@ -98,7 +98,8 @@ def load_checkpoint(
 def _read(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
-            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}
+            names = file.keys()
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: there is no such checkpoint") from None
     except (SafetensorError, OSError) as error:

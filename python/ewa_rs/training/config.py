@@ -120,19 +120,18 @@ class TrainConfig:
     def command(self) -> str:
         """Return the command line that makes this run, apart from the folders."""
         words = ["ewa", "train", "--model", self.model, *self.flags()]
-        words += ["--seed", str(self.seed)] if self.seed else []
-        for name, value in self.model_options.items():
+        for name, value in self.to_dict()["model_options"].items():
             words += ["--option", f"{name}={json.dumps(value)}"]
         return shlex.join(words)
 
     def flags(self) -> list[str]:
-        """Return the flags of data set and recipe: what the runs of a comparison share."""
-        words = ["--data", portable_data_name(self.data)]
-        defaults = TrainConfig()
+        """Return ``--data`` and a flag for each setting that is not the default.
+
+        The network, its options, and folders are left out.
+        """
+        defaults, words = TrainConfig(), ["--data", portable_data_name(self.data)]
         for name, value in self.to_dict().items():
-            if name not in ("model", "model_options", "data", "seed") and value != getattr(
-                defaults, name
-            ):
+            if name not in ("model", "model_options", "data") and value != getattr(defaults, name):
                 flag = name.replace("_", "-")
                 if isinstance(value, bool):
                     words.append(f"--{flag}" if value else f"--no-{flag}")

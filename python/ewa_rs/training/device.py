@@ -17,7 +17,9 @@ def resolve_device(name: str) -> torch.device:
     except RuntimeError as error:
         raise ValueError(f"device: expected auto, cpu, cuda or cuda:i, got {name!r}") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device: {name} asked for, {torch.cuda.device_count()} CUDA devices found")
+        raise ValueError(
+            f"device: {name} asked for, {torch.cuda.device_count()} CUDA devices found"
+        )
     return device
 
 

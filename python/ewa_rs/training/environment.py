@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy
 import torch
+
+import ewa_rs
+from ewa_rs import _core
 
 
 def environment() -> dict[str, Any]:
@@ -19,26 +21,24 @@ def environment() -> dict[str, Any]:
 
 
 def hardware() -> dict[str, Any]:
-    """Return CPU model, cores, threads and GPUs."""
+    """Return CPU model, cores, threads, the kernels' instruction set and GPUs."""
     return {
         "cpu": _cpu_model(),
         "cores": _cores(),
         "threads": torch.get_num_threads(),
+        "ewa_rs_threads": ewa_rs.get_num_threads(),
+        "simd": _core.simd(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
     }
 
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that compute."""
-    try:
-        ours = metadata.version("ewa_rs")
-    except metadata.PackageNotFoundError:  # run from the source folder
-        ours = "not installed"
     return {
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "numpy": numpy.__version__,
-        "ewa_rs": ours,
+        "ewa_rs": ewa_rs.__version__,
     }
 
 

@@ -56,9 +56,11 @@ def train(config: TrainConfig, *, on_event: OnEvent | None = None) -> dict[str, 
         If the training loss is no longer finite.
     """
     folder = RunFolder(Path(config.output) if config.output else default_output(config))
-    result = folder.prepare(config)
+    result = folder.finished(config)
     if result is None:
-        result = Run(config, folder, on_event or (lambda event: None)).finish()
+        run = Run(config, folder, on_event or (lambda event: None))
+        folder.create(config)  # only now: all settings have been found to fit
+        result = run.finish()
     return result
 
 
@@ -106,13 +108,21 @@ class Run:
 
     def finish(self) -> dict[str, Any]:
         """Train the epochs that are left, test, and write the result."""
-        parameters = sum(p.numel() for p in self.model.parameters())
+        self.fit()
+        result = self._test()
+        write_json(self.folder.result, result)
+        self.folder.state.unlink(missing_ok=True)  # nothing is left to go on with
+        self._tell("result", **result)
+        return result
+
+    def fit(self) -> list[dict[str, Any]]:
+        """Train the epochs that are left; return the lines of all of them."""
         self._tell(
             "start",
             epoch=len(self.history),
             epochs=self.config.epochs,
             steps=self.steps,
-            parameters=parameters,
+            parameters=self._parameters(),
             device=str(self.device),
             precision=self.precision,
         )
@@ -122,11 +132,7 @@ class Run:
                 self._save(line)
                 write_scalars(line)
                 self._tell("epoch", **line)
-        result = self._test() | {"parameters": parameters}
-        write_json(self.folder.result, result)
-        self.folder.state.unlink(missing_ok=True)  # nothing is left to go on with
-        self._tell("result", **result)
-        return result
+        return self.history
 
     def _train_epoch(self, epoch: int) -> dict[str, Any]:
         start = time.perf_counter()
@@ -181,6 +187,7 @@ class Run:
         scores = evaluate(self.model, test, self.normalise, self.data.class_names, self.precision)
         seconds = [line["seconds"] for line in self.history]
         return {
+            "parameters": self._parameters(),
             "test_accuracy": scores["accuracy"],
             "test_loss": scores["loss"],
             "val_accuracy": self.history[-1]["val_accuracy"],
@@ -196,6 +203,9 @@ class Run:
             "command": self.config.command(),
             "config": self.config.to_dict(),
         }
+
+    def _parameters(self) -> int:
+        return sum(p.numel() for p in self.model.parameters())
 
     def _best_epoch(self) -> int:
         """Return the first epoch with the best validation accuracy, or the last without any."""

@@ -14,7 +14,8 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
     Weight decay is for matrices and kernels: parameters called ``weight`` with two axes or more.
     Biases, batch norm and the arrays of element-wise attention go without.
     """
-    decayed, others = [], []
+    decayed: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         is_matrix = name.rpartition(".")[2] == "weight" and parameter.ndim >= 2
         (decayed if is_matrix else others).append(parameter)

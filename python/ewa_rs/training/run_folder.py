@@ -55,18 +55,15 @@ class RunFolder:
         """Write the lines of all finished epochs."""
         write_text(self.epochs, "".join(json.dumps(line) + "\n" for line in history))
 
-    def prepare(self, config: TrainConfig) -> dict[str, Any] | None:
-        """Make the folder ready for a run; return the result if it is finished already.
+    def finished(self, config: TrainConfig) -> dict[str, Any] | None:
+        """Return the result if the run is finished already, None if there is something to do.
 
         Raises
         ------
         ValueError
             If the folder holds a run with other settings, or an unfinished one and
             ``config.resume`` is not set.
-        OSError
-            If it cannot be written.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
         if self.config.exists():
             self._check_settings(config)
         if self.result.exists():
@@ -76,15 +73,21 @@ class RunFolder:
                 f"{self.path} holds an unfinished run: --resume goes on with it, "
                 "or give another --output"
             )
-        write_json(self.config, config.to_dict())
         return None
+
+    def create(self, config: TrainConfig) -> None:
+        """Make the folder, with the settings in it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.config, config.to_dict())
 
     def _check_settings(self, config: TrainConfig) -> None:
         there, asked = read_json(self.config), config.to_dict()
         names = sorted(there.keys() | asked.keys())
         differ = [n for n in names if there.get(n) != asked.get(n)]
         if differ and (self.state.exists() or self.result.exists()):
-            details = "; ".join(f"{n}: {there.get(n)!r} there, {asked.get(n)!r} asked" for n in differ)
+            details = "; ".join(
+                f"{n}: {there.get(n)!r} there, {asked.get(n)!r} asked" for n in differ
+            )
             raise ValueError(f"{self.path} holds a run with other settings ({details})")
 
 

@@ -1,0 +1,137 @@
+"""The command line's options that more than one command has, and what they are turned into."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+errors = Console(stderr=True, soft_wrap=True, highlight=False)
+output = Console(soft_wrap=True, highlight=False)
+
+_RECIPE, _MACHINE = "Recipe", "Where and how it runs"
+
+Data = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        "-d",
+        help="digits, fashion-mnist, cifar10 or imagefolder:PATH.",
+        show_default="fashion-mnist",
+    ),
+]
+DataDir = Annotated[
+    str | None,
+    typer.Option(help="Folder of the data sets.", show_default="EWA_DATA, else a cache folder"),
+]
+ImageSize = Annotated[int | None, typer.Option(help="Resize images to a square.", min=1)]
+Channels = Annotated[int | None, typer.Option(help="Make images grey (1) or RGB (3).")]
+Epochs = Annotated[
+    int | None, typer.Option(min=1, rich_help_panel=_RECIPE, show_default="10", help="Epochs.")
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(min=1, rich_help_panel=_RECIPE, show_default="128", help="Images a step."),
+]
+LearningRate = Annotated[
+    float | None,
+    typer.Option("--lr", rich_help_panel=_RECIPE, show_default="0.005", help="Peak of OneCycle."),
+]
+WeightDecay = Annotated[
+    float | None,
+    typer.Option(
+        rich_help_panel=_RECIPE, show_default="0.01", help="On matrices and kernels only."
+    ),
+]
+LabelSmoothing = Annotated[
+    float | None, typer.Option(rich_help_panel=_RECIPE, show_default="0", help="In [0, 1).")
+]
+Optimizer = Annotated[
+    str | None, typer.Option(rich_help_panel=_RECIPE, show_default="adamw", help="adamw or sgd.")
+]
+Augment = Annotated[
+    bool | None,
+    typer.Option(
+        "--augment/--no-augment", rich_help_panel=_RECIPE, help="Flip and shift training images."
+    ),
+]
+ValFraction = Annotated[
+    float | None,
+    typer.Option(
+        rich_help_panel=_RECIPE, show_default="0.1", help="Part of the training images held out."
+    ),
+]
+Precision = Annotated[
+    str | None,
+    typer.Option(rich_help_panel=_MACHINE, show_default="auto", help="auto, fp32, bf16 or fp16."),
+]
+Device = Annotated[str, typer.Option(rich_help_panel=_MACHINE, help="auto, cpu, cuda or cuda:i.")]
+ChannelsLast = Annotated[
+    bool | None,
+    typer.Option(
+        "--channels-last/--no-channels-last",
+        rich_help_panel=_MACHINE,
+        help="Memory format of networks with convolutions.",
+    ),
+]
+Compile = Annotated[
+    bool | None,
+    typer.Option("--compile/--no-compile", rich_help_panel=_MACHINE, help="Use torch.compile."),
+]
+Backend = Annotated[
+    str | None,
+    typer.Option(
+        rich_help_panel=_MACHINE,
+        show_default="rust on the CPU",
+        help="Of element-wise layers: rust or torch.",
+    ),
+]
+TensorBoard = Annotated[
+    bool, typer.Option("--tensorboard", rich_help_panel=_MACHINE, help="Write events as well.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn what goes wrong into one clear line and exit code 1."""
+    try:
+        yield
+    except (ValueError, TypeError, OSError, FloatingPointError) as error:
+        errors.print(f"error: {one_line(error)}", markup=False, style="red")
+        raise typer.Exit(1) from None
+
+
+def one_line(error: Exception) -> str:
+    """Return an error's message in one line, an OSError's with its file."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def given(**settings: Any) -> dict[str, Any]:
+    """Return the settings that the command line gave; the others keep their defaults."""
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def parse_options(words: Sequence[str] | None) -> dict[str, Any]:
+    """Turn ``NAME=VALUE`` words into a dict; a value is JSON, or else the text itself."""
+    options: dict[str, Any] = {}
+    for word in words or ():
+        name, equals, value = word.partition("=")
+        if not (name and equals):
+            raise typer.BadParameter(f"expected NAME=VALUE, got {word!r}", param_hint="--option")
+        try:
+            options[name] = json.loads(value)
+        except json.JSONDecodeError:
+            options[name] = value
+    return options
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON on standard output."""
+    typer.echo(json.dumps(value, indent=1, ensure_ascii=False))

@@ -1,0 +1,139 @@
+"""Where images and labels come from, one function a kind of data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ewa_rs.training.images import decode_images, list_images
+
+Parts = tuple["Split", "Split", list[str]]
+#: Part of `digits` kept for testing, and the seed of that split: the same in every run.
+_DIGITS_TEST, _DIGITS_SEED = 0.2, 0
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images ``(n, channels, height, width)`` as uint8 and their labels as int64."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device) -> Split:
+        """Return the split on a device."""
+        return Split(self.images.to(device), self.labels.to(device))
+
+
+def hold_out(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
+    """Draw a part out of a split: what stays, and the part."""
+    order = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))
+    count = round(len(split) * fraction)
+    drawn, kept = order[:count].sort().values, order[count:].sort().values
+    return (
+        Split(split.images[kept], split.labels[kept]),
+        Split(split.images[drawn], split.labels[drawn]),
+    )
+
+
+def _digits(directory: Path) -> Parts:
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    pixels = torch.from_numpy(images).mul(255 / 16).round().to(torch.uint8).view(-1, 1, 8, 8)
+    everything = Split(pixels, torch.from_numpy(labels).to(torch.int64))
+    train, test = hold_out(everything, _DIGITS_TEST, _DIGITS_SEED)
+    return train, test, [str(i) for i in range(10)]
+
+
+def _fashion_mnist(directory: Path) -> Parts:
+    from torchvision.datasets import FashionMNIST
+
+    train, test = _torchvision(
+        FashionMNIST, directory, "FashionMNIST/raw/ with the four official *-ubyte.gz files"
+    )
+
+    def split(part: Any) -> Split:
+        return Split(part.data.unsqueeze(1), part.targets.long())
+
+    return split(train), split(test), list(FashionMNIST.classes)
+
+
+def _cifar10(directory: Path) -> Parts:
+    from torchvision.datasets import CIFAR10
+
+    train, test = _torchvision(
+        CIFAR10, directory, "cifar-10-batches-py/, or the official cifar-10-python.tar.gz"
+    )
+
+    def split(part: Any) -> Split:
+        images = torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous()
+        return Split(images, torch.tensor(part.targets))
+
+    return split(train), split(test), list(train.classes)
+
+
+SOURCES: dict[str, Callable[[Path], Parts]] = {
+    "digits": _digits,
+    "fashion-mnist": _fashion_mnist,
+    "cifar10": _cifar10,
+}
+
+
+def _torchvision(source: Callable[..., Any], directory: Path, belongs: str) -> tuple[Any, Any]:
+    """Both parts of a torchvision data set, downloaded only if it is not there."""
+    try:
+        return _both(source, directory, download=False)
+    except RuntimeError:  # not there, or its checksum differs
+        pass
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        return _both(source, directory, download=True)
+    except (OSError, RuntimeError) as error:
+        raise FileNotFoundError(
+            f"{source.__name__} is not in {directory} and could not be downloaded "
+            f"({' '.join(str(error).split())}). What belongs there: {belongs}"
+        ) from error
+
+
+def _both(source: Callable[..., Any], directory: Path, *, download: bool) -> tuple[Any, Any]:
+    try:
+        train, test = (source(directory, train=part, download=download) for part in (True, False))
+    except (AssertionError, EOFError, IndexError, ValueError) as error:
+        raise ValueError(
+            f"{source.__name__} in {directory}: a damaged file; delete it and try again"
+        ) from error
+    return train, test
+
+
+def image_folder(folder: Path, size: int | None, channels: int | None) -> Parts:
+    """Read ``folder/train/<class>/*`` and ``folder/test/<class>/*``."""
+    for part in ("train", "test"):
+        if not (folder / part).is_dir():
+            raise FileNotFoundError(
+                f"{folder / part} is no folder; expected train/<class>/* and test/<class>/*"
+            )
+    names = sorted(entry.name for entry in (folder / "train").iterdir() if entry.is_dir())
+    other = {entry.name for entry in (folder / "test").iterdir() if entry.is_dir()} - set(names)
+    if other:
+        raise ValueError(f"{folder / 'test'}: classes {', '.join(sorted(other))} are not in train/")
+    train = _read_part(folder / "train", names, size, channels)
+    test = _read_part(folder / "test", names, size, train.images.shape[1])
+    if train.images.shape[1:] != test.images.shape[1:]:
+        sizes = " and ".join("×".join(map(str, s.images.shape[2:])) for s in (train, test))
+        raise ValueError(f"{folder}: images in train/ and test/ are {sizes}; give --image-size")
+    return train, test, names
+
+
+def _read_part(folder: Path, names: list[str], size: int | None, channels: int | None) -> Split:
+    paths, labels = list_images(folder, names)
+    if not paths:
+        raise ValueError(f"{folder}: no images; expected {folder.name}/<class>/<image files>")
+    return Split(decode_images(paths, size, channels), labels)
