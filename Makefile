@@ -21,7 +21,7 @@ help:  ## list the commands
 setup: $(VENV)/.built  ## make .venv, install the dependencies, compile the Rust module
 
 demo: setup  ## train ewa, linear and vgg_like on the embedded digits: a table and plots, in a minute
-	$(BIN)/ewa compare --data digits --models ewa,linear,vgg_like --output runs/demo
+	$(BIN)/ewa compare --data digits --epochs 20 --models vgg_like:1,ewa:3,linear:3 --output runs/demo
 
 test: setup  ## cargo test, then pytest
 	cargo test --locked

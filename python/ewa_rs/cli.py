@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ewa_rs import cli_compare
 from ewa_rs import cli_options as opt
 
 app = typer.Typer(
@@ -76,6 +77,10 @@ def train(
         result = run_training(settings, quiet=json)
         if json:
             opt.print_json(result)
+
+
+app.command()(cli_compare.compare)
+app.command()(cli_compare.report)
 
 
 @app.command()

@@ -102,6 +102,7 @@ def attention_picture(
         bar.set_ticks([low, high], labels=[f"{low:.2g}", f"{high:.2g}"])
         bar.minorticks_off()
         bar.ax.tick_params(labelsize=7)
+    figure.supxlabel("attention weights as multiples of uniform ones, logarithmic", fontsize=8)
     save(figure, path)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ class Comparison:
     def command(self) -> str:
         """Return the command line that repeats the comparison."""
         models = ",".join(f"{model}:{seeds}" for model, seeds in self.models.items())
-        words = ["ewa", "compare", *self.recipe.flags(), "--models", models]
+        words = ["ewa", "compare", *replace(self.recipe, seed=0).flags(), "--models", models]
         for model, options in self.options.items():
             for name, value in options.items():
                 words += ["--option", f"{model}.{name}={json.dumps(value)}"]
@@ -88,12 +88,7 @@ class Comparison:
         return shlex.join([*words, "--output", self.output.name])
 
 
-def compare(
-    comparison: Comparison,
-    *,
-    announce: Callable[[int, int, TrainConfig], None] | None = None,
-    on_event: OnEvent | None = None,
-) -> dict[str, Any]:
+def compare(comparison: Comparison, *, on_event: OnEvent | None = None) -> dict[str, Any]:
     """Train what is not trained yet, and write the report.
 
     A comparison that is stopped, by Ctrl-C or by a run that fails, leaves a report of the runs
@@ -103,10 +98,10 @@ def compare(
     ----------
     comparison
         What to compare.
-    announce
-        Called before each run with its number, the number of runs, and its settings.
     on_event
-        Passed on to `ewa_rs.training.loop.train`.
+        Called with the events of `ewa_rs.training.loop.train`, and before each run with a dict
+        whose ``event`` is ``run``: its number, how many there are, model, seed, and whether it
+        is finished.
 
     Returns
     -------
@@ -116,8 +111,8 @@ def compare(
     runs, finished = comparison.runs(), []
     try:
         for number, config in enumerate(runs, 1):
-            if announce:
-                announce(number, len(runs), config)
+            if on_event:
+                on_event(_run_event(number, len(runs), config))
             train(config, on_event=on_event)
             finished.append(read_run(_folder(config)))
     finally:
@@ -126,6 +121,12 @@ def compare(
             write_report(comparison.output, results)
     _draw_attention(comparison)
     return results
+
+
+def _run_event(number: int, total: int, config: TrainConfig) -> dict[str, Any]:
+    finished = RunFolder(_folder(config)).result.exists()
+    about = {"model": config.model, "seed": config.seed, "finished": finished}
+    return {"event": "run", "number": number, "total": total, **about}
 
 
 def _results(comparison: Comparison, finished: list[dict[str, Any]]) -> dict[str, Any]:

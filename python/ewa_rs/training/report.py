@@ -19,6 +19,9 @@ _RESULT = (
 )
 _EPOCH = ("loss", "train_accuracy", "val_loss", "val_accuracy", "seconds")
 
+# The pictures of a comparison's folder; the last ones need the trained networks.
+PICTURES = ("accuracy.png", "curves.png", "attention-*.png")
+
 
 def read_run(path: Path) -> dict[str, Any]:
     """Read what a report needs of a finished run.

@@ -63,23 +63,26 @@ def baseline_of(results: dict[str, Any]) -> Summary | None:
 def table_rows(results: dict[str, Any]) -> list[tuple[str, ...]]:
     """Return the table, its header first; shares are empty until the baseline has a run."""
     name, baseline = results["baseline"], baseline_of(results)
-    header = ("network", "parameters", f"% of {name}", "seeds", "test accuracy", f"÷ {name}",
-              "s / epoch", "paper")  # fmt: skip
-    return [header, *(_row(s, baseline, results["data"]) for s in summarise(results))]
+    header = ("network", "parameters", f"% of {name}", "seeds",
+              "test accuracy (%)", f"÷ {name}", "s / epoch")  # fmt: skip
+    rows = [_row(s, baseline) for s in summarise(results)]
+    paper = paper_figure(results["data"])
+    if paper is None:
+        return [header, *rows]
+    claim = f"{paper[1]:.2f} at {100 * paper[0]:.0f} %"
+    return [(*header, "paper"), *((*row, claim if row[0] == "ewa" else "") for row in rows)]
 
 
-def _row(s: Summary, baseline: Summary | None, data: str) -> tuple[str, ...]:
+def _row(s: Summary, baseline: Summary | None) -> tuple[str, ...]:
     spread = "" if s.deviation is None else f" ± {100 * s.deviation:.2f}"
-    paper = paper_figure(data) if s.model == "ewa" else None
     return (
         s.model,
         f"{s.parameters:,}",
         f"{100 * s.parameters / baseline.parameters:.1f}" if baseline else "",
         str(len(s.accuracies)),
-        f"{100 * s.accuracy:.2f}{spread} %",
+        f"{100 * s.accuracy:.2f}{spread}",
         f"{s.accuracy / baseline.accuracy:.3f}" if baseline else "",
         f"{s.seconds_per_epoch:.1f}",
-        f"{paper[1]:.2f} at {100 * paper[0]:.0f} %" if paper else "",
     )
 
 
