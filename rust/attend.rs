@@ -5,21 +5,24 @@
 //! the shapes alone, never on the number of threads, so neither do the bits of the result.
 
 use crate::accumulate::Accumulators;
-use crate::block::{Block, Register, Role, Scratch, Staging};
+use crate::block::{Block, Role, Scratch, Staging};
 use crate::dispatch::Direction;
-use crate::kernel::{self, GRADIENTS, INVERSE, MAXIMUM, Op, Stats, WEIGHTS, Y};
-use crate::layout::{Form, Layout, MAX_OPERANDS, Operand, PerOperand, count, offsets};
+use crate::kernel::{
+    self, Acc, BackwardRows, Dot, Exponentials, ForwardRows, GRADIENTS, Gradients, INVERSE, MAXIMUM, Op,
+    Outputs, Saved, Scores, Stats, WEIGHTS, Y,
+};
+use crate::layout::{Form, Layout, MAX_OPERANDS, Operand, PerOperand, WIDEST, count, offsets};
+use crate::memory;
 use crate::numerics::{Element, Float};
 use crate::parallel;
-use crate::simd::{Isa, Simd, Task, Vector};
+use crate::simd::Simd;
 
 /// Scores that are kept in the cache for one unit of work; a slice with more is read in two passes.
 const SLICE_BYTES: usize = 128 * 1024;
 /// A unit of work has about this many elements, so that threads share the work evenly.
 const UNIT_ELEMENTS: usize = 16 * 1024;
-/// The widest register in elements, and the least number of lanes of a lanewise unit.
-const WIDEST: usize = 16;
-
+/// The same where operands must be copied, so that the copies stay in the nearest cache.
+const COPIED_UNIT_ELEMENTS: usize = 2 * 1024;
 /// A call: the broadcast shape, which of its axes the softmax goes over, and the operands by number.
 pub struct Call {
     pub shape: Vec<usize>,
@@ -48,6 +51,13 @@ fn run<O: Op>(op: O, call: &Call, simd: Simd, direction: Direction) {
     if total == 0 {
         accumulators.allocate(0).reduce_into::<O::T>(&call.operands[GRADIENTS..]);
         return;
+    }
+    let results = match direction {
+        Direction::Forward => &call.operands[Y..=WEIGHTS],
+        Direction::Backward => &call.operands[GRADIENTS..],
+    };
+    for operand in results.iter().filter(|operand| !operand.is_absent()) {
+        memory::advise_huge_pages(operand, &call.shape);
     }
     let mut plan = Plan::new::<O>(call, operands, direction);
     let items = plan.units * plan.pieces.len().max(1);
@@ -109,8 +119,13 @@ impl Plan {
         if slice > most {
             layout = layout.with_single_slices();
         }
+        let is_copied = |(j, operand): (usize, &Operand)| {
+            takes_part(j, operand) && layout.inner.strides[j] != operand.item as isize
+        };
+        let copies = operands.iter().enumerate().any(is_copied);
+        let unit = if copies { COPIED_UNIT_ELEMENTS } else { UNIT_ELEMENTS };
         let span = match layout.form {
-            Form::RowIsSlice => (UNIT_ELEMENTS / layout.inner.size).clamp(1, layout.rows.size),
+            Form::RowIsSlice => (unit / layout.inner.size).clamp(1, layout.rows.size),
             Form::BlockIsSlice => layout.inner.size,
             Form::Lanewise => {
                 let lanes = (UNIT_ELEMENTS / slice_rows.max(1)) / WIDEST * WIDEST;
@@ -148,7 +163,7 @@ impl Plan {
         for (j, operand) in operands.iter().enumerate() {
             self.base[j] = operand.data;
             self.item[j] = operand.item;
-            self.present[j] = !operand.is_absent() && j != MAXIMUM && j != INVERSE;
+            self.present[j] = takes_part(j, operand);
             self.role[j] = match direction {
                 Direction::Forward if j == Y || j == WEIGHTS => Role::Store,
                 Direction::Backward if j >= GRADIENTS && operand.is_broadcast(shape) => Role::Accumulate,
@@ -226,6 +241,16 @@ impl Plan {
     fn lanes(&self) -> usize {
         if self.layout.form == Form::Lanewise { self.pitch } else { 1 }
     }
+
+    /// Pairs of maximum and sum that a unit's [`Stats`] hold.
+    fn statistics(&self) -> usize {
+        if self.layout.form == Form::Lanewise { self.pitch } else { WIDEST }
+    }
+}
+
+/// Whether an operand is there and is read or written element by element.
+fn takes_part(j: usize, operand: &Operand) -> bool {
+    !operand.is_absent() && j != MAXIMUM && j != INVERSE
 }
 
 /// The operand that decides the order of the loops: one that is as large as the broadcast shape.
@@ -268,7 +293,6 @@ impl Partials {
 
 /// Each unit's pieces into one: shift and inverse (forward) or Σ a·da (backward).
 fn combine<O: Op>(plan: &Plan, partials: &Partials, direction: Direction) {
-    type Acc<O> = <<O as Op>::T as Element>::Acc;
     let (zero, low) = (Acc::<O>::ZERO, Acc::<O>::NEG_INFINITY);
     for unit in 0..plan.units {
         for lane in 0..partials.lanes {
@@ -281,11 +305,11 @@ fn combine<O: Op>(plan: &Plan, partials: &Partials, direction: Direction) {
                 (zero, pieces.fold(zero, |sum, (_, s)| sum + s))
             } else {
                 let maximum = pieces.clone().fold(low, |m, (x, _)| if x > m { x } else { m });
-                let shift = if maximum == low { zero } else { maximum };
+                let shift = kernel::shift(maximum);
                 let sum = pieces.fold(zero, |sum, (m, s)| {
-                    if m == low && s == zero { sum } else { sum + s * (m - shift).exp() }
+                    if m == low && s == zero { sum } else { sum + s * (m - shift).exp2() }
                 });
-                (shift, if sum == zero { zero } else { Acc::<O>::ONE / sum })
+                (shift, kernel::inverse(sum))
             };
             unsafe {
                 *result = maximum;
@@ -318,31 +342,19 @@ struct Work<'a, O> {
 
 impl<O: Op> Work<'_, O> {
     fn in_parallel(&self, total: usize, simd: Simd, pass: Pass) {
-        parallel::for_each(self.groups, total, |group| {
-            simd.dispatch(Group { work: self, group, pass });
+        parallel::for_each(self.groups, total, |group| unsafe {
+            Group { work: self, group, pass, simd, space: Workspace::new(self.plan) }.run();
         });
     }
 }
 
 /// A run of consecutive items, done by one thread.
-struct Group<'a, 'b, O> {
+struct Group<'a, 'b, O: Op> {
     work: &'a Work<'b, O>,
     group: usize,
     pass: Pass<'a>,
-}
-
-impl<O: Op> Task for Group<'_, '_, O> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<I: Isa>(self) {
-        type Registers<O, I> = <<O as Op>::T as Element>::Vector<I>;
-        if self.work.plan.layout.form == Form::Lanewise {
-            self.run_items::<Registers<O, I>, true>();
-        } else {
-            self.run_items::<Registers<O, I>, false>();
-        }
-    }
+    simd: Simd,
+    space: Workspace<Acc<O>>,
 }
 
 /// What one thread needs: the copies of operands that are not contiguous, and scratch.
@@ -361,7 +373,7 @@ impl<A> Workspace<A> {
             (None, Form::RowIsSlice) => 1,
             (None, _) => count(&plan.layout.extra) * plan.layout.rows.size,
         };
-        let (scores, lanes) = (rows * plan.pitch, plan.pitch);
+        let (scores, lanes) = (rows * plan.pitch, plan.statistics());
         let memory = Scratch::zeroed((scores + 4 * lanes) * size_of::<A>());
         let p = memory.as_ptr::<A>();
         let Layout { rows, inner, .. } = plan.layout;
@@ -375,247 +387,215 @@ impl<A> Workspace<A> {
     }
 }
 
+/// A unit, or a piece of one: what the passes over it need to know.
+struct Part<'a> {
+    offset: &'a PerOperand<isize>,
+    rows: usize,
+    len: usize,
+    /// Slices side by side: 1 unless lanewise.
+    slices: usize,
+}
+
 impl<O: Op> Group<'_, '_, O> {
-    #[inline(always)]
-    unsafe fn run_items<V: Register<O::T>, const LANEWISE: bool>(&self) {
-        let work = self.work;
-        let space = Workspace::new(work.plan);
+    unsafe fn run(&self) {
+        let (work, plan) = (self.work, self.work.plan);
         let first = self.group * work.items / work.groups;
         let end = (self.group + 1) * work.items / work.groups;
-        let pieces = work.plan.pieces.len().max(1);
+        let pieces = plan.pieces.len().max(1);
         for item in first..end {
-            let (mut offset, rows, len) = work.plan.unit(item / pieces);
+            let (mut offset, rows, len) = plan.unit(item / pieces);
             work.accumulators.move_to_group(self.group, &mut offset[GRADIENTS..]);
-            match (self.pass, work.plan.layout.form) {
-                (Pass::Whole, Form::RowIsSlice) => self.rows::<V>(&space, &offset, rows, len),
-                (Pass::Whole, _) => self.block::<V, LANEWISE>(&space, &offset, rows, len),
-                (Pass::Reduce(to), _) => self.reduce::<V, LANEWISE>(&space, &offset, len, item, to),
-                (Pass::Apply(from), _) => self.apply::<V, LANEWISE>(&space, &offset, len, item, from),
+            let slices = if plan.layout.form == Form::Lanewise { len } else { 1 };
+            let part = Part { offset: &offset, rows, len, slices };
+            match (self.pass, plan.layout.form) {
+                (Pass::Whole, Form::RowIsSlice) => self.rows(part),
+                (Pass::Whole, _) => self.block(part),
+                (Pass::Reduce(to), _) => self.reduce(part, item, to),
+                (Pass::Apply(from), _) => self.apply(part, item, from),
             }
         }
+    }
+
+    fn is_forward(&self) -> bool {
+        self.work.direction == Direction::Forward
+    }
+
+    /// No statistics as yet, in the workspace's memory for `memory`.
+    unsafe fn stats(&self, memory: *mut Acc<O>) -> Stats<Acc<O>> {
+        let plan = self.work.plan;
+        Stats::new(memory, plan.statistics(), plan.layout.form == Form::Lanewise)
+    }
+
+    /// A block for the kernels, with scratch from row `first` on.
+    fn kernel_work<'a>(
+        &'a self,
+        block: &'a Block,
+        rows: usize,
+        len: usize,
+        first: usize,
+    ) -> kernel::Work<'a, O> {
+        let pitch = self.work.plan.pitch;
+        let scratch = self.space.scores.wrapping_add(first * pitch);
+        kernel::Work { op: &self.work.op, block, rows, len, scratch, pitch }
     }
 
     /// Slices that are one row each.
-    #[inline(always)]
-    unsafe fn rows<V: Register<O::T>>(
-        &self,
-        space: &Workspace<V::Scalar>,
-        offset: &PerOperand<isize>,
-        rows: usize,
-        len: usize,
-    ) {
-        let (op, plan) = (&self.work.op, self.work.plan);
-        let base = plan.all_at(offset);
-        let block = space.staging.open(&base, rows, len);
-        let mut offset = *offset;
-        for row in 0..rows {
-            let mut stats = Stats::<V, false>::new(space.statistics, 0);
-            if self.work.direction == Direction::Forward {
-                kernel::scores(op, &op.inputs(&block, row), len, space.scores, &mut stats);
-                stats.finish_maxima();
-                stats.maxima_to_shifts(1);
-                kernel::exponentials(space.scores, len, &mut stats);
-                stats.finish_sums();
-                stats.sums_to_inverses(1);
-                self.save(&offset, &stats, 1);
-                kernel::outputs(op, &block, row, len, space.scores, &stats);
-            } else {
-                self.restore(&offset, &mut stats, 1);
-                let mut dot = Stats::<V, false>::new(space.dots, 0);
-                kernel::dot(op, &block, row, len, space.scores, &stats, &mut dot);
-                dot.finish_sums();
-                kernel::gradients(op, &block, row, len, space.scores, &stats, &dot);
-            }
-            for j in [MAXIMUM, INVERSE] {
-                offset[j] += plan.layout.rows.strides[j];
-            }
+    unsafe fn rows(&self, part: Part) {
+        let plan = self.work.plan;
+        let base = plan.all_at(part.offset);
+        let block = self.space.staging.open(&base, part.rows, part.len);
+        let work = self.kernel_work(&block, part.rows, part.len, 0);
+        let [maxima, inverses] = [MAXIMUM, INVERSE].map(|j| {
+            let is_absent = plan.base[j].is_null();
+            let data = if is_absent { plan.base[j] } else { plan.at(part.offset, j) };
+            Saved { data, step: plan.layout.rows.strides[j] }
+        });
+        if self.is_forward() {
+            self.simd.dispatch(ForwardRows { work, maxima, inverses });
+        } else {
+            self.simd.dispatch(BackwardRows { work, maxima, inverses });
         }
-        space.staging.close::<V::Scalar>(&block, &base, rows, len);
+        self.space.staging.close::<Acc<O>>(&block, &base, part.rows, part.len);
     }
 
     /// One slice of several rows, or as many as a row is long.
-    #[inline(always)]
-    unsafe fn block<V: Register<O::T>, const LANEWISE: bool>(
-        &self,
-        space: &Workspace<V::Scalar>,
-        offset: &PerOperand<isize>,
-        rows: usize,
-        len: usize,
-    ) {
-        let (op, plan) = (&self.work.op, self.work.plan);
+    unsafe fn block(&self, part: Part) {
+        let plan = self.work.plan;
         let extras = count(&plan.layout.extra);
-        let pitch = plan.pitch;
-        let slices = if LANEWISE { len } else { 1 };
-        let mut stats = Stats::<V, LANEWISE>::new(space.statistics, pitch);
-        let mut dot = Stats::<V, LANEWISE>::new(space.dots, pitch);
+        let stats = self.stats(self.space.statistics);
+        let dot = self.stats(self.space.dots);
         let open = |extra| {
             let more = offsets(&plan.layout.extra, extra);
-            let base = plan.all_at(&std::array::from_fn(|j| offset[j] + more[j]));
-            (space.staging.open(&base, rows, len), base)
+            let base = plan.all_at(&std::array::from_fn(|j| part.offset[j] + more[j]));
+            (self.space.staging.open(&base, part.rows, part.len), base)
         };
-        let scratch = |extra: usize, row: usize| space.scores.add((extra * rows + row) * pitch);
-        if self.work.direction == Direction::Backward {
-            self.restore(offset, &mut stats, slices);
+        if !self.is_forward() {
+            self.restore(&part, &stats);
         }
         for extra in 0..extras {
             let (block, _) = open(extra);
-            for row in 0..rows {
-                let z = scratch(extra, row);
-                if self.work.direction == Direction::Forward {
-                    kernel::scores(op, &op.inputs(&block, row), len, z, &mut stats);
-                } else {
-                    kernel::dot(op, &block, row, len, z, &stats, &mut dot);
-                }
-            }
+            let work = self.kernel_work(&block, part.rows, part.len, extra * part.rows);
+            self.first_pass(work, stats, dot);
         }
-        if self.work.direction == Direction::Forward {
-            stats.finish_maxima();
-            stats.maxima_to_shifts(slices);
-            for row in 0..extras * rows {
-                kernel::exponentials(scratch(0, row), len, &mut stats);
+        if self.is_forward() {
+            stats.finish();
+            stats.maxima_to_shifts();
+            for extra in 0..extras {
+                let (block, _) = open(extra);
+                let work = self.kernel_work(&block, part.rows, part.len, extra * part.rows);
+                self.simd.dispatch(Exponentials { work, stats });
             }
-            stats.finish_sums();
-            stats.sums_to_inverses(slices);
-            self.save(offset, &stats, slices);
+            stats.finish();
+            stats.sums_to_inverses();
+            self.save(&part, &stats);
         } else {
-            dot.finish_sums();
+            dot.finish();
         }
         for extra in 0..extras {
             let (block, base) = open(extra);
-            for row in 0..rows {
-                let z = scratch(extra, row);
-                if self.work.direction == Direction::Forward {
-                    kernel::outputs(op, &block, row, len, z, &stats);
-                } else {
-                    kernel::gradients(op, &block, row, len, z, &stats, &dot);
-                }
-            }
-            space.staging.close::<V::Scalar>(&block, &base, rows, len);
+            let work = self.kernel_work(&block, part.rows, part.len, extra * part.rows);
+            self.last_pass(work, stats, dot);
+            self.space.staging.close::<Acc<O>>(&block, &base, part.rows, part.len);
         }
     }
 
-    /// The block of a piece, and its base.
-    #[inline(always)]
-    unsafe fn open_piece<A>(
-        &self,
-        space: &Workspace<A>,
-        offset: &PerOperand<isize>,
-        piece: &Piece,
-        len: usize,
-    ) -> (Block, PerOperand<*mut u8>) {
-        let base = self.work.plan.all_at(&self.work.plan.piece(*offset, piece));
-        (space.staging.open(&base, piece.rows, len), base)
+    unsafe fn first_pass(&self, work: kernel::Work<O>, stats: Stats<Acc<O>>, dot: Stats<Acc<O>>) {
+        if self.is_forward() {
+            self.simd.dispatch(Scores { work, stats });
+        } else {
+            self.simd.dispatch(Dot { work, stats, dot });
+        }
     }
 
-    #[inline(always)]
-    unsafe fn reduce<V: Register<O::T>, const LANEWISE: bool>(
-        &self,
-        space: &Workspace<V::Scalar>,
-        offset: &PerOperand<isize>,
-        unit_len: usize,
-        item: usize,
-        to: &Partials,
-    ) {
-        let (op, plan) = (&self.work.op, self.work.plan);
+    unsafe fn last_pass(&self, work: kernel::Work<O>, stats: Stats<Acc<O>>, dot: Stats<Acc<O>>) {
+        if self.is_forward() {
+            self.simd.dispatch(Outputs { work, stats });
+        } else {
+            self.simd.dispatch(Gradients { work, stats, dot });
+        }
+    }
+
+    /// A piece's block and its base; its rows and length.
+    unsafe fn open_piece(&self, part: &Part, item: usize) -> (Block, PerOperand<*mut u8>, usize, usize) {
+        let plan = self.work.plan;
         let piece = &plan.pieces[item % plan.pieces.len()];
-        let len = if LANEWISE { unit_len } else { piece.len };
-        let slices = if LANEWISE { len } else { 1 };
-        let (block, _) = self.open_piece(space, offset, piece, len);
-        let mut stats = Stats::<V, LANEWISE>::new(space.statistics, plan.pitch);
-        let mut result = Stats::<V, LANEWISE>::new(space.dots, plan.pitch);
-        if self.work.direction == Direction::Forward {
-            for row in 0..piece.rows {
-                let z = space.scores.add(row * plan.pitch);
-                kernel::scores(op, &op.inputs(&block, row), len, z, &mut stats);
-            }
-            stats.finish_maxima();
-            let partial = to.piece::<V::Scalar>(item);
-            for i in 0..slices {
+        let len = if plan.layout.form == Form::Lanewise { part.len } else { piece.len };
+        let base = plan.all_at(&plan.piece(*part.offset, piece));
+        (self.space.staging.open(&base, piece.rows, len), base, piece.rows, len)
+    }
+
+    /// Maximum and sum, or Σ a·da, of a piece.
+    unsafe fn reduce(&self, part: Part, item: usize, to: &Partials) {
+        let (block, _, rows, len) = self.open_piece(&part, item);
+        let work = self.kernel_work(&block, rows, len, 0);
+        let stats = self.stats(self.space.statistics);
+        let dot = self.stats(self.space.dots);
+        let partial = to.piece::<Acc<O>>(item);
+        if self.is_forward() {
+            self.first_pass(work, stats, dot);
+            stats.finish();
+            for i in 0..part.slices {
                 *partial.add(2 * i) = stats.get(i).0;
             }
-            stats.maxima_to_shifts(slices);
-            for row in 0..piece.rows {
-                kernel::exponentials(space.scores.add(row * plan.pitch), len, &mut stats);
-            }
-            std::mem::swap(&mut stats, &mut result);
+            stats.maxima_to_shifts();
+            self.simd.dispatch(Exponentials { work, stats });
         } else {
-            self.restore(offset, &mut stats, slices);
-            for row in 0..piece.rows {
-                kernel::dot(op, &block, row, len, std::ptr::null_mut(), &stats, &mut result);
-            }
+            self.restore(&part, &stats);
+            self.first_pass(work, stats, dot);
         }
-        result.finish_sums();
-        let partial = to.piece::<V::Scalar>(item);
-        for i in 0..slices {
-            *partial.add(2 * i + 1) = result.get(i).1;
+        let sums = if self.is_forward() { stats } else { dot };
+        sums.finish();
+        for i in 0..part.slices {
+            *partial.add(2 * i + 1) = sums.get(i).1;
         }
     }
 
-    #[inline(always)]
-    unsafe fn apply<V: Register<O::T>, const LANEWISE: bool>(
-        &self,
-        space: &Workspace<V::Scalar>,
-        offset: &PerOperand<isize>,
-        unit_len: usize,
-        item: usize,
-        from: &Partials,
-    ) {
-        let (op, plan) = (&self.work.op, self.work.plan);
-        let piece = &plan.pieces[item % plan.pieces.len()];
-        let len = if LANEWISE { unit_len } else { piece.len };
-        let slices = if LANEWISE { len } else { 1 };
-        let (block, base) = self.open_piece(space, offset, piece, len);
-        let mut combined = Stats::<V, LANEWISE>::new(space.dots, plan.pitch);
-        let pair = from.unit::<V::Scalar>(item / plan.pieces.len());
-        for i in 0..slices {
-            combined.set(i, *pair.add(2 * i), *pair.add(2 * i + 1));
+    /// The results of a piece, whose slice's statistics are known.
+    unsafe fn apply(&self, part: Part, item: usize, from: &Partials) {
+        let (block, base, rows, len) = self.open_piece(&part, item);
+        let work = self.kernel_work(&block, rows, len, 0);
+        let known = self.stats(self.space.dots);
+        let pair = from.unit::<Acc<O>>(item / self.work.plan.pieces.len());
+        for i in 0..part.slices {
+            known.set_slice(i, *pair.add(2 * i), *pair.add(2 * i + 1));
         }
-        if self.work.direction == Direction::Forward {
-            self.save(offset, &combined, slices);
-            for row in 0..piece.rows {
-                kernel::outputs(op, &block, row, len, std::ptr::null(), &combined);
-            }
+        // The pieces' scores or weights were not kept: compute them again, and ignore what they sum to.
+        let again = self.stats(self.space.statistics);
+        if self.is_forward() {
+            self.first_pass(work, again, known);
+            (0..part.slices).for_each(|i| again.set_slice(i, known.get(i).0, Acc::<O>::ZERO));
+            self.simd.dispatch(Exponentials { work, stats: again });
+            self.save(&part, &known);
+            self.last_pass(work, known, again);
         } else {
-            let mut stats = Stats::<V, LANEWISE>::new(space.statistics, plan.pitch);
-            self.restore(offset, &mut stats, slices);
-            for row in 0..piece.rows {
-                kernel::gradients(op, &block, row, len, std::ptr::null(), &stats, &combined);
-            }
+            self.restore(&part, &again);
+            self.first_pass(work, again, known);
+            (0..part.slices).for_each(|i| known.set_slice(i, *pair.add(2 * i), *pair.add(2 * i + 1)));
+            self.last_pass(work, again, known);
         }
-        space.staging.close::<V::Scalar>(&block, &base, piece.rows, len);
+        self.space.staging.close::<Acc<O>>(&block, &base, rows, len);
     }
 
     /// Shifts and inverses out to their operands, where these are present.
-    #[inline(always)]
-    unsafe fn save<V: Vector, const LANEWISE: bool>(
-        &self,
-        offset: &PerOperand<isize>,
-        stats: &Stats<V, LANEWISE>,
-        slices: usize,
-    ) {
-        let plan = self.work.plan;
-        if plan.base[MAXIMUM].is_null() {
-            return;
-        }
-        for i in 0..slices {
-            let (shift, inverse) = stats.get(i);
-            let place = |j| plan.at(offset, j).wrapping_offset(i as isize * plan.layout.inner.strides[j]);
-            *place(MAXIMUM).cast::<V::Scalar>() = shift;
-            *place(INVERSE).cast::<V::Scalar>() = inverse;
+    unsafe fn save(&self, part: &Part, stats: &Stats<Acc<O>>) {
+        if !self.work.plan.base[MAXIMUM].is_null() {
+            for i in 0..part.slices {
+                let (shift, inverse) = stats.get(i);
+                *self.saved(part, MAXIMUM, i) = shift;
+                *self.saved(part, INVERSE, i) = inverse;
+            }
         }
     }
 
-    #[inline(always)]
-    unsafe fn restore<V: Vector, const LANEWISE: bool>(
-        &self,
-        offset: &PerOperand<isize>,
-        stats: &mut Stats<V, LANEWISE>,
-        slices: usize,
-    ) {
-        let plan = self.work.plan;
-        for i in 0..slices {
-            let place = |j| plan.at(offset, j).wrapping_offset(i as isize * plan.layout.inner.strides[j]);
-            stats.set(i, *place(MAXIMUM).cast::<V::Scalar>(), *place(INVERSE).cast::<V::Scalar>());
+    unsafe fn restore(&self, part: &Part, stats: &Stats<Acc<O>>) {
+        for i in 0..part.slices {
+            stats.set_slice(i, *self.saved(part, MAXIMUM, i), *self.saved(part, INVERSE, i));
         }
+    }
+
+    fn saved(&self, part: &Part, operand: usize, slice: usize) -> *mut Acc<O> {
+        let plan = self.work.plan;
+        let step = plan.layout.inner.strides[operand];
+        plan.at(part.offset, operand).wrapping_offset(slice as isize * step).cast()
     }
 }

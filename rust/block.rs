@@ -1,4 +1,4 @@
-//! A block: two loops' worth of every operand, with unit or zero steps along the inner one.
+//! A block: two loops' worth of every operand, in unit steps along the inner one.
 
 use crate::layout::{Axis, MAX_OPERANDS, PerOperand};
 use crate::numerics::{Element, Float};
@@ -18,38 +18,47 @@ pub enum Role {
     Accumulate,
 }
 
-/// Every operand's place for one block. Along the inner axis an operand goes in unit steps
-/// (`step` has all bits set) or stays where it is (`step` is zero, and a register's width of copies
-/// is there to be read).
+/// Every operand's place for one block.
 pub struct Block {
     pub base: PerOperand<*mut u8>,
+    /// From one row to the next, in bytes.
     pub row: PerOperand<isize>,
-    pub step: PerOperand<usize>,
     pub role: PerOperand<Role>,
 }
 
 impl Block {
+    #[inline(always)]
+    pub fn is_absent(&self, operand: usize) -> bool {
+        self.base[operand].is_null()
+    }
+
+    #[inline(always)]
+    fn at<T>(&self, operand: usize, row: usize) -> *mut T {
+        self.base[operand].wrapping_offset(row as isize * self.row[operand]).cast()
+    }
+
     /// One input along one row.
     #[inline(always)]
-    pub unsafe fn source<T>(&self, operand: usize, row: usize) -> Source<T> {
-        let p = self.base[operand].wrapping_offset(row as isize * self.row[operand]);
-        Source { p: p.cast(), step: self.step[operand] }
+    pub fn source<T>(&self, operand: usize, row: usize) -> Source<T> {
+        Source(if self.is_absent(operand) { std::ptr::null() } else { self.at(operand, row) })
     }
 
     /// One output along one row.
     #[inline(always)]
-    pub unsafe fn sink(&self, operand: usize, row: usize) -> Sink {
-        let p = self.base[operand].wrapping_offset(row as isize * self.row[operand]);
-        let is_absent = self.base[operand].is_null();
-        Sink { p, step: self.step[operand], role: self.role[operand], is_absent }
+    pub fn output<T>(&self, operand: usize, row: usize) -> Output<T> {
+        Output(self.at(operand, row))
+    }
+
+    /// One gradient along one row.
+    #[inline(always)]
+    pub fn sink(&self, operand: usize, row: usize) -> Sink {
+        let is_absent = self.is_absent(operand);
+        Sink { p: self.at(operand, row), accumulates: self.role[operand] == Role::Accumulate, is_absent }
     }
 }
 
 #[derive(Clone, Copy)]
-pub struct Source<T> {
-    p: *const T,
-    step: usize,
-}
+pub struct Source<T>(*const T);
 
 impl<T: Element> Source<T> {
     #[inline(always)]
@@ -61,41 +70,44 @@ impl<T: Element> Source<T> {
 impl<T> Source<T> {
     #[inline(always)]
     pub fn at(&self, i: usize) -> *const T {
-        self.p.wrapping_byte_add((i * size_of::<T>()) & self.step)
+        self.0.wrapping_add(i)
     }
 
     #[inline(always)]
     pub fn is_absent(&self) -> bool {
-        self.p.is_null()
+        self.0.is_null()
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct Output<T>(*mut T);
+
+impl<T: Element> Output<T> {
+    #[inline(always)]
+    pub unsafe fn store<V: Register<T>, const FULL: bool>(&self, x: V, i: usize, n: usize) {
+        <V as Lanes<T>>::store_to::<FULL>(x, self.0.wrapping_add(i), n);
     }
 }
 
 #[derive(Clone, Copy)]
 pub struct Sink {
     p: *mut u8,
-    step: usize,
-    role: Role,
+    accumulates: bool,
     is_absent: bool,
 }
 
 impl Sink {
     #[inline(always)]
-    pub unsafe fn put<T: Element, V: Register<T>, const FULL: bool>(
-        &self,
-        value: V,
-        i: usize,
-        n: usize,
-    ) {
+    pub unsafe fn put<T: Element, V: Register<T>, const FULL: bool>(&self, x: V, i: usize, n: usize) {
         if self.is_absent {
             return;
         }
-        if self.role == Role::Accumulate {
-            let p = self.p.wrapping_add((i * size_of::<T::Acc>()) & self.step).cast::<T::Acc>();
-            let sum = <V as Lanes<T::Acc>>::load_from::<FULL>(p, n).add(value);
+        if self.accumulates {
+            let p = self.p.cast::<T::Acc>().wrapping_add(i);
+            let sum = <V as Lanes<T::Acc>>::load_from::<FULL>(p, n).add(x);
             <V as Lanes<T::Acc>>::store_to::<FULL>(sum, p, n);
         } else {
-            let p = self.p.wrapping_add((i * size_of::<T>()) & self.step).cast::<T>();
-            <V as Lanes<T>>::store_to::<FULL>(value, p, n);
+            <V as Lanes<T>>::store_to::<FULL>(x, self.p.cast::<T>().wrapping_add(i), n);
         }
     }
 }
@@ -131,27 +143,15 @@ impl Drop for Scratch {
     }
 }
 
-/// The widest register's lanes: how many copies stand for an operand that stays where it is.
-const WIDEST: usize = 16;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    /// Used where it lies.
-    Direct,
-    /// Copied into unit steps, or back out of them.
-    Copied,
-    /// One value a row, as a register's width of copies.
-    Repeated,
-}
-
-/// How the operands of a layout become blocks, and the memory for those that must be copied.
+/// How the operands of a layout become blocks, and the memory for copies of those whose elements do
+/// not lie side by side: strided ones, and ones that are broadcast along the inner axis.
 pub struct Staging {
-    place: PerOperand<Place>,
+    copied: PerOperand<bool>,
     item: PerOperand<usize>,
     role: PerOperand<Role>,
     rows: Axis,
     inner: Axis,
-    /// Start of each copied operand's memory.
+    /// Where the copies start, operand by operand.
     start: PerOperand<usize>,
     memory: Option<Scratch>,
 }
@@ -166,62 +166,38 @@ impl Staging {
         present: PerOperand<bool>,
         (max_rows, max_len): (usize, usize),
     ) -> Staging {
-        let mut place = [Place::Direct; MAX_OPERANDS];
+        let copied = std::array::from_fn(|j| present[j] && inner.strides[j] != item[j] as isize && max_len > 1);
         let mut start = [0; MAX_OPERANDS];
         let mut bytes = 0;
-        for j in (0..MAX_OPERANDS).filter(|&j| present[j]) {
-            place[j] = match inner.strides[j] {
-                s if s == item[j] as isize => Place::Direct,
-                0 => Place::Repeated,
-                _ => Place::Copied,
-            };
+        for j in (0..MAX_OPERANDS).filter(|&j| copied[j]) {
             start[j] = bytes;
-            bytes += match place[j] {
-                Place::Direct => 0,
-                Place::Repeated => max_rows * WIDEST * item[j],
-                Place::Copied => (max_rows * max_len * item[j]).next_multiple_of(64),
-            };
+            bytes += (max_rows * max_len * item[j]).next_multiple_of(64);
         }
         let memory = (bytes > 0).then(|| Scratch::zeroed(bytes));
-        Staging { place, item, role, rows, inner, start, memory }
-    }
-
-    /// How many bytes of copies one row takes.
-    pub fn is_direct(&self) -> bool {
-        self.memory.is_none()
+        Staging { copied, item, role, rows, inner, start, memory }
     }
 
     /// The block at `base` (every operand's address of its first element), its copies made.
     pub unsafe fn open(&self, base: &PerOperand<*mut u8>, rows: usize, len: usize) -> Block {
-        let mut block =
-            Block { base: *base, row: self.rows.strides, step: [usize::MAX; MAX_OPERANDS], role: self.role };
+        let mut block = Block { base: *base, row: self.rows.strides, role: self.role };
         if let Some(memory) = &self.memory {
-            for j in 0..MAX_OPERANDS {
-                if self.place[j] != Place::Direct && !base[j].is_null() {
-                    block.base[j] = memory.as_ptr::<u8>().add(self.start[j]);
-                    self.copy_in(&mut block, j, base[j], rows, len);
-                }
+            for j in (0..MAX_OPERANDS).filter(|&j| self.copied[j]) {
+                block.base[j] = memory.as_ptr::<u8>().add(self.start[j]);
+                block.row[j] = (len * self.item[j]) as isize;
+                self.copy_in(&block, j, base[j], rows, len);
             }
         }
         block
     }
 
-    unsafe fn copy_in(&self, block: &mut Block, j: usize, from: *mut u8, rows: usize, len: usize) {
+    unsafe fn copy_in(&self, block: &Block, j: usize, from: *mut u8, rows: usize, len: usize) {
         let item = self.item[j];
-        let (pitch, count) = match self.place[j] {
-            Place::Repeated => (WIDEST, WIDEST),
-            _ => (len, len),
-        };
-        block.row[j] = (pitch * item) as isize;
-        if self.place[j] == Place::Repeated {
-            block.step[j] = 0;
-        }
         for row in 0..rows {
             let from = from.offset(row as isize * self.rows.strides[j]);
-            let to = block.base[j].add(row * pitch * item);
+            let to = block.base[j].add(row * len * item);
             match self.role[j] {
-                Role::Input => copy_strided(to, item as isize, from, self.inner.strides[j], item, count),
-                Role::Accumulate => to.write_bytes(0, count * item),
+                Role::Input => copy_strided(to, item as isize, from, self.inner.strides[j], item, len),
+                Role::Accumulate => to.write_bytes(0, len * item),
                 Role::Store => {}
             }
         }
@@ -229,22 +205,14 @@ impl Staging {
 
     /// Bring the copied outputs of a block back to where they belong.
     pub unsafe fn close<A: Float>(&self, block: &Block, base: &PerOperand<*mut u8>, rows: usize, len: usize) {
-        if self.memory.is_none() {
-            return;
-        }
-        for j in 0..MAX_OPERANDS {
-            if self.place[j] == Place::Direct || base[j].is_null() || self.role[j] == Role::Input {
-                continue;
-            }
+        for j in (0..MAX_OPERANDS).filter(|&j| self.copied[j] && self.role[j] != Role::Input) {
             let (item, stride) = (self.item[j], self.inner.strides[j]);
             for row in 0..rows {
                 let from = block.base[j].offset(row as isize * block.row[j]);
                 let to = base[j].offset(row as isize * self.rows.strides[j]);
-                match (self.role[j], self.place[j]) {
-                    (Role::Store, Place::Repeated) => copy_strided(to, 0, from, 0, item, 1),
-                    (Role::Store, _) => copy_strided(to, stride, from, item as isize, item, len),
-                    (_, Place::Repeated) => add_strided::<A>(to, 0, from, WIDEST),
-                    (_, _) => add_strided::<A>(to, stride, from, len),
+                match self.role[j] {
+                    Role::Store => copy_strided(to, stride, from, item as isize, item, len),
+                    _ => add_strided::<A>(to, stride, from.cast(), len),
                 }
             }
         }
@@ -268,9 +236,28 @@ unsafe fn copy_strided(to: *mut u8, to_step: isize, from: *const u8, from_step: 
     }
 }
 
-unsafe fn add_strided<A: Float>(to: *mut u8, to_step: isize, from: *const u8, count: usize) {
-    for i in 0..count {
-        let to = to.offset(i as isize * to_step).cast::<A>();
-        *to = *to + *from.cast::<A>().add(i);
+unsafe fn add_strided<A: Float>(to: *mut u8, to_step: isize, from: *const A, count: usize) {
+    let from = std::slice::from_raw_parts(from, count);
+    if to_step == 0 {
+        let to = to.cast::<A>();
+        *to = *to + sum(from);
+        return;
     }
+    for (i, &x) in from.iter().enumerate() {
+        let to = to.offset(i as isize * to_step).cast::<A>();
+        *to = *to + x;
+    }
+}
+
+/// In 16 partial sums, which a compiler can keep in registers.
+fn sum<A: Float>(x: &[A]) -> A {
+    let mut sums = [A::ZERO; 16];
+    let chunks = x.chunks_exact(16);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for (sum, &x) in sums.iter_mut().zip(chunk) {
+            *sum = *sum + x;
+        }
+    }
+    sums.iter().chain(rest).fold(A::ZERO, |a, &b| a + b)
 }

@@ -96,29 +96,25 @@ impl DynamicCall {
     fn run_as<T: Element>(&self, direction: Direction, simd: Simd) {
         let present = |j: usize| !self.call.operands[j].is_absent();
         let run = Run { call: &self.call, direction, simd };
-        let (scale, boolean) = (T::Acc::from_f64(self.scale), self.boolean_mask);
+        let boolean = self.boolean_mask;
+        let scale = T::Acc::from_f64(self.scale);
+        let scale_base_2 = T::Acc::from_f64(self.scale * std::f64::consts::LOG2_E);
         match self.op {
             OpName::ElementwiseAttention => {
                 if present(elementwise_attention::MASK) {
-                    run.with(ElementwiseAttention::<T, true> { scale, boolean });
+                    run.with(ElementwiseAttention::<T, true> { scale, scale_base_2, boolean });
                 } else {
-                    run.with(ElementwiseAttention::<T, false> { scale, boolean });
+                    run.with(ElementwiseAttention::<T, false> { scale, scale_base_2, boolean });
                 }
             }
             OpName::ElementwiseSelfAttention => {
                 use elementwise_self_attention::{B, MASK};
                 let residual = self.residual;
-                match ((B..B + 3).any(present), present(MASK)) {
-                    (false, false) => {
-                        run.with(ElementwiseSelfAttention::<T, false, false> { scale, boolean, residual });
-                    }
-                    (true, false) => {
-                        run.with(ElementwiseSelfAttention::<T, true, false> { scale, boolean, residual });
-                    }
-                    // Masked layers are rare: one kernel for both.
-                    (_, true) => {
-                        run.with(ElementwiseSelfAttention::<T, true, true> { scale, boolean, residual });
-                    }
+                // Layers without biases or a mask are the common ones: the others share a kernel.
+                if (B..B + 3).any(present) || present(MASK) {
+                    run.with(ElementwiseSelfAttention::<T, true> { scale, scale_base_2, boolean, residual });
+                } else {
+                    run.with(ElementwiseSelfAttention::<T, false> { scale, scale_base_2, boolean, residual });
                 }
             }
         }

@@ -1,11 +1,15 @@
 //! The arithmetic of softmax(z) ∘ v over blocks, forward and backward, whatever z and v are made of.
+//!
+//! Each [`Task`] here is compiled once for every instruction set, op and element type; what calls them
+//! (`attend.rs`) is not.
 
-use crate::block::{Block, Register, Sink};
-use crate::numerics::{Element, Float, exp};
-use crate::simd::Vector;
+use crate::block::{Block, Register, Source};
+use crate::numerics::{Element, Float};
+use crate::simd::{Isa, Task, Vector};
 
 /// An op: how scores and values come from its inputs, and the inputs' gradients from theirs.
 ///
+/// Scores are in base 2: the logarithm's factor log₂ e is in them.
 /// All methods work on the `n` elements from `i` on of one row (`FULL`: `n` is a register's width).
 #[allow(clippy::missing_safety_doc)]
 pub trait Op: Copy + Send + Sync {
@@ -59,7 +63,7 @@ impl<V: Vector> Upstream<V> {
 /// Operands behind an op's inputs.
 pub const Y: usize = 8;
 pub const WEIGHTS: usize = 9;
-/// The maximum of each slice's scores, and 1/Σ exp(score − maximum) (zero where nothing is kept).
+/// The maximum of each slice's scores, and 1/Σ 2^(score − maximum) (zero where nothing is kept).
 pub const MAXIMUM: usize = 10;
 pub const INVERSE: usize = 11;
 /// The first of the gradients, in the order of the inputs. Y and WEIGHTS then hold the upstream ones.
@@ -93,29 +97,109 @@ unsafe fn zero_if_empty<V: Vector>(x: V, inverse: V) -> V {
     x.zero_where_less(inverse, V::splat(V::Scalar::from_f64(1e-30)))
 }
 
-/// The running maximum and sum of one slice (`LANEWISE` false), or of as many as the inner axis is
-/// long; then shifts and inverses of the sums.
-pub struct Stats<V: Vector, const LANEWISE: bool> {
+/// A maximum and a sum for each slice of a unit, in memory.
+///
+/// Of a lanewise unit there is a pair a lane. Of a unit that is one slice there are [`crate::layout::WIDEST`] pairs:
+/// a register's lanes see different elements, until [`Stats::finish`] gives all of them the result.
+#[derive(Clone, Copy)]
+pub struct Stats<A> {
+    pub maxima: *mut A,
+    pub sums: *mut A,
+    pub count: usize,
+    pub lanewise: bool,
+}
+
+impl<A: Float> Stats<A> {
+    /// Nothing seen yet. `memory` holds 2·`count` numbers.
+    pub unsafe fn new(memory: *mut A, count: usize, lanewise: bool) -> Self {
+        let stats = Stats { maxima: memory, sums: memory.add(count), count, lanewise };
+        for i in 0..count {
+            stats.set(i, A::NEG_INFINITY, A::ZERO);
+        }
+        stats
+    }
+
+    #[inline(always)]
+    pub unsafe fn get(&self, i: usize) -> (A, A) {
+        (*self.maxima.add(i), *self.sums.add(i))
+    }
+
+    #[inline(always)]
+    pub unsafe fn set(&self, i: usize, maximum: A, sum: A) {
+        *self.maxima.add(i) = maximum;
+        *self.sums.add(i) = sum;
+    }
+
+    /// Give slice `i` a maximum and a sum that are final.
+    pub unsafe fn set_slice(&self, i: usize, maximum: A, sum: A) {
+        if self.lanewise {
+            self.set(i, maximum, sum);
+        } else {
+            (0..self.count).for_each(|lane| self.set(lane, maximum, sum));
+        }
+    }
+
+    /// All elements have been seen: bring the lanes of a single slice together.
+    pub unsafe fn finish(&self) {
+        if !self.lanewise {
+            let lanes = (0..self.count).map(|lane| self.get(lane));
+            let (maximum, sum) = lanes.fold((A::NEG_INFINITY, A::ZERO), |(m, s), (maximum, sum)| {
+                (if maximum > m { maximum } else { m }, s + sum)
+            });
+            self.set_slice(0, maximum, sum);
+        }
+    }
+
+    /// Maxima become what scores are shifted by.
+    pub unsafe fn maxima_to_shifts(&self) {
+        for i in 0..self.count {
+            let (maximum, sum) = self.get(i);
+            self.set(i, shift(maximum), sum);
+        }
+    }
+
+    /// Sums become their inverses.
+    pub unsafe fn sums_to_inverses(&self) {
+        for i in 0..self.count {
+            let (shift, sum) = self.get(i);
+            self.set(i, shift, inverse(sum));
+        }
+    }
+}
+
+/// What scores of this maximum are shifted by: zero where all of them are −∞.
+#[inline(always)]
+pub fn shift<A: Float>(maximum: A) -> A {
+    if maximum == A::NEG_INFINITY { A::ZERO } else { maximum }
+}
+
+/// The inverse of a sum of exponentials: zero where nothing was kept.
+#[inline(always)]
+pub fn inverse<A: Float>(sum: A) -> A {
+    if sum == A::ZERO { A::ZERO } else { A::ONE / sum }
+}
+
+/// The statistics of one row while it is worked on: in registers, unless each lane has its own.
+struct Running<V: Vector, const LANEWISE: bool> {
     maximum: V,
     sum: V,
     maxima: *mut V::Scalar,
     sums: *mut V::Scalar,
 }
 
-impl<V: Vector, const LANEWISE: bool> Stats<V, LANEWISE> {
-    /// `memory` holds 2·`lanes` numbers, `lanes` a multiple of the register's width.
+impl<V: Vector, const LANEWISE: bool> Running<V, LANEWISE> {
     #[inline(always)]
-    pub unsafe fn new(memory: *mut V::Scalar, lanes: usize) -> Self {
-        let low = V::splat(V::Scalar::NEG_INFINITY);
-        let zero = V::splat(V::Scalar::ZERO);
-        let stats = Stats { maximum: low, sum: zero, maxima: memory, sums: memory.add(lanes) };
-        if LANEWISE {
-            for i in (0..lanes).step_by(V::LANES) {
-                low.store(stats.maxima.add(i));
-                zero.store(stats.sums.add(i));
-            }
+    unsafe fn load(stats: &Stats<V::Scalar>) -> Self {
+        let (maxima, sums) = (stats.maxima, stats.sums);
+        Running { maximum: V::load(maxima), sum: V::load(sums), maxima, sums }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self) {
+        if !LANEWISE {
+            self.maximum.store(self.maxima);
+            self.sum.store(self.sums);
         }
-        stats
     }
 
     #[inline(always)]
@@ -146,83 +230,183 @@ impl<V: Vector, const LANEWISE: bool> Stats<V, LANEWISE> {
         if LANEWISE { V::load(self.sums.add(i)) } else { self.sum }
     }
 
-    /// The maxima are final. Of a single slice, every lane now holds it.
+    /// A single slice whose statistics are known, in every lane.
     #[inline(always)]
-    pub unsafe fn finish_maxima(&mut self) {
-        if !LANEWISE {
-            self.maximum = V::splat(self.maximum.reduce_max());
-        }
+    unsafe fn of_slice(maximum: V::Scalar, sum: V::Scalar) -> Self {
+        let nowhere = std::ptr::null_mut();
+        Running { maximum: V::splat(maximum), sum: V::splat(sum), maxima: nowhere, sums: nowhere }
     }
+}
 
-    /// The sums are final. Of a single slice, every lane now holds it.
-    #[inline(always)]
-    pub unsafe fn finish_sums(&mut self) {
-        if !LANEWISE {
-            self.sum = V::splat(self.sum.reduce_sum());
-        }
+/// A block of an op, and scratch of `pitch` numbers a row.
+pub struct Work<'a, O: Op> {
+    pub op: &'a O,
+    pub block: &'a Block,
+    pub rows: usize,
+    pub len: usize,
+    pub scratch: *mut Acc<O>,
+    pub pitch: usize,
+}
+
+impl<O: Op> Clone for Work<'_, O> {
+    fn clone(&self) -> Self {
+        *self
     }
+}
+impl<O: Op> Copy for Work<'_, O> {}
 
-    /// Final maxima become what scores are shifted by: zero where all of them are −∞.
-    #[inline(always)]
-    pub unsafe fn maxima_to_shifts(&mut self, slices: usize) {
-        for i in 0..slices {
-            let (maximum, sum) = self.get(i);
-            if maximum == V::Scalar::NEG_INFINITY {
-                self.set(i, V::Scalar::ZERO, sum);
+pub type Acc<O> = <<O as Op>::T as Element>::Acc;
+type Registers<O, I> = <<O as Op>::T as Element>::Vector<I>;
+
+/// A task on all rows of a block that does the same whether lanes are slices or not.
+macro_rules! block_task {
+    ($(#[$doc:meta])* $name:ident { $($field:ident),* } => $row:ident) => {
+        $(#[$doc])*
+        pub struct $name<'a, O: Op> {
+            pub work: Work<'a, O>,
+            $(pub $field: Stats<Acc<O>>,)*
+        }
+
+        impl<O: Op> Task for $name<'_, O> {
+            type Output = ();
+            #[inline(always)]
+            unsafe fn run<I: Isa>(self) {
+                if first!($(self.$field),*).lanewise {
+                    self.run_rows::<Registers<O, I>, true>();
+                } else {
+                    self.run_rows::<Registers<O, I>, false>();
+                }
             }
         }
-    }
 
-    /// Final sums become their inverses: zero where nothing was kept.
-    #[inline(always)]
-    pub unsafe fn sums_to_inverses(&mut self, slices: usize) {
-        for i in 0..slices {
-            let (shift, sum) = self.get(i);
-            if sum != V::Scalar::ZERO {
-                self.set(i, shift, V::Scalar::ONE / sum);
+        impl<O: Op> $name<'_, O> {
+            #[inline(always)]
+            unsafe fn run_rows<V: Register<O::T>, const LANEWISE: bool>(self) {
+                $(let mut $field = Running::<V, LANEWISE>::load(&self.$field);)*
+                for row in 0..self.work.rows {
+                    let scratch = self.work.scratch.wrapping_add(row * self.work.pitch);
+                    $row::<O, V, LANEWISE>(&self.work, row, scratch, $(&mut $field),*);
+                }
+                $($field.store();)*
             }
         }
-    }
+    };
+}
 
-    /// The final maximum and sum of slice `i`.
-    #[inline(always)]
-    pub unsafe fn get(&self, i: usize) -> (V::Scalar, V::Scalar) {
-        if LANEWISE {
-            (*self.maxima.add(i), *self.sums.add(i))
-        } else {
-            (self.maximum.extract(), self.sum.extract())
-        }
-    }
+macro_rules! first {
+    ($first:expr $(, $rest:expr)*) => {
+        $first
+    };
+}
 
+block_task! {
+    /// Scores into the scratch, their maxima into `stats`.
+    Scores { stats } => scores_of_row
+}
+block_task! {
+    /// Exponentials in place of the scores, their sums into `stats`.
+    Exponentials { stats } => exponentials_of_row
+}
+block_task! {
+    /// Outputs from the exponentials; `stats` holds shifts and inverses.
+    Outputs { stats } => outputs_of_row
+}
+block_task! {
+    /// The backward's first pass: weights into the scratch, Σ a·da into the sums of `dot`; `stats` holds
+    /// shifts and inverses.
+    Dot { stats, dot } => dot_of_row
+}
+block_task! {
+    /// The backward's second pass: the gradients from the weights and Σ a·da.
+    Gradients { stats, dot } => gradients_of_row
+}
+
+/// Where the maxima and inverses of slices that are rows lie: the first's, and the distance in bytes to
+/// the next. Null where nobody wants them.
+#[derive(Clone, Copy)]
+pub struct Saved {
+    pub data: *mut u8,
+    pub step: isize,
+}
+
+impl Saved {
     #[inline(always)]
-    pub unsafe fn set(&mut self, i: usize, maximum: V::Scalar, sum: V::Scalar) {
-        if LANEWISE {
-            *self.maxima.add(i) = maximum;
-            *self.sums.add(i) = sum;
-        } else {
-            (self.maximum, self.sum) = (V::splat(maximum), V::splat(sum));
+    unsafe fn at<A>(&self, row: usize) -> *mut A {
+        self.data.wrapping_offset(row as isize * self.step).cast()
+    }
+}
+
+/// The whole forward of slices that are a row each.
+pub struct ForwardRows<'a, O: Op> {
+    pub work: Work<'a, O>,
+    pub maxima: Saved,
+    pub inverses: Saved,
+}
+
+impl<O: Op> Task for ForwardRows<'_, O> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<I: Isa>(self) {
+        type Slice<O, I> = Running<Registers<O, I>, false>;
+        let Work { rows, scratch, .. } = self.work;
+        for row in 0..rows {
+            let mut stats = Slice::<O, I>::of_slice(Acc::<O>::NEG_INFINITY, Acc::<O>::ZERO);
+            scores_of_row(&self.work, row, scratch, &mut stats);
+            let shift = shift(stats.maximum.reduce_max());
+            stats.maximum = Vector::splat(shift);
+            exponentials_of_row(&self.work, row, scratch, &mut stats);
+            let inverse = inverse(stats.sum.reduce_sum());
+            stats.sum = Vector::splat(inverse);
+            if !self.maxima.data.is_null() {
+                *self.maxima.at(row) = shift;
+                *self.inverses.at(row) = inverse;
+            }
+            outputs_of_row(&self.work, row, scratch, &mut stats);
         }
     }
 }
 
-/// Scores of one row into `z`; their maximum into `stats`.
+/// The whole backward of slices that are a row each.
+pub struct BackwardRows<'a, O: Op> {
+    pub work: Work<'a, O>,
+    pub maxima: Saved,
+    pub inverses: Saved,
+}
+
+impl<O: Op> Task for BackwardRows<'_, O> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<I: Isa>(self) {
+        type Slice<O, I> = Running<Registers<O, I>, false>;
+        let Work { rows, scratch, .. } = self.work;
+        for row in 0..rows {
+            let mut stats = Slice::<O, I>::of_slice(*self.maxima.at(row), *self.inverses.at(row));
+            let mut sum = Slice::<O, I>::of_slice(Acc::<O>::ZERO, Acc::<O>::ZERO);
+            dot_of_row(&self.work, row, scratch, &mut stats, &mut sum);
+            sum.sum = Vector::splat(sum.sum.reduce_sum());
+            gradients_of_row(&self.work, row, scratch, &mut stats, &mut sum);
+        }
+    }
+}
+
 #[inline(always)]
-pub unsafe fn scores<O: Op, V: Register<O::T>, const LANEWISE: bool>(
-    op: &O,
-    inputs: &O::Inputs,
-    len: usize,
+unsafe fn scores_of_row<O: Op, V: Register<O::T>, const LANEWISE: bool>(
+    work: &Work<O>,
+    row: usize,
     z: *mut V::Scalar,
-    stats: &mut Stats<V, LANEWISE>,
+    stats: &mut Running<V, LANEWISE>,
 ) {
-    for_registers!(V, len, |i, n, FULL| {
-        let score = masked_score::<O, V, FULL>(op, inputs, i, n);
+    let inputs = work.op.inputs(work.block, row);
+    for_registers!(V, work.len, |i, n, FULL| {
+        let score = padded_score::<O, V, FULL>(work.op, &inputs, i, n);
         score.store(z.add(i));
         stats.see(i, score);
     });
 }
 
+/// The scores of `n` elements; −∞ in the lanes beyond.
 #[inline(always)]
-unsafe fn masked_score<O: Op, V: Register<O::T>, const FULL: bool>(
+unsafe fn padded_score<O: Op, V: Register<O::T>, const FULL: bool>(
     op: &O,
     inputs: &O::Inputs,
     i: usize,
@@ -232,121 +416,113 @@ unsafe fn masked_score<O: Op, V: Register<O::T>, const FULL: bool>(
     if FULL { score } else { score.first(n) }
 }
 
-/// exp(z − maximum) in place of the scores; their sum into `stats`.
 #[inline(always)]
-pub unsafe fn exponentials<V: Vector, const LANEWISE: bool>(
+unsafe fn exponentials_of_row<O: Op, V: Register<O::T>, const LANEWISE: bool>(
+    work: &Work<O>,
+    _row: usize,
     z: *mut V::Scalar,
-    len: usize,
-    stats: &mut Stats<V, LANEWISE>,
+    stats: &mut Running<V, LANEWISE>,
 ) {
-    for i in (0..len).step_by(V::LANES) {
-        let e = exp(V::load(z.add(i)).sub(stats.maximum(i)));
+    for i in (0..work.len).step_by(V::LANES) {
+        let e = V::load(z.add(i)).sub(stats.maximum(i)).exp2();
         e.store(z.add(i));
         stats.add(i, e);
     }
 }
 
-/// The weights of `n` elements: from the exponentials in `e`, or from the inputs anew if that is null.
 #[inline(always)]
-unsafe fn weights<O: Op, V: Register<O::T>, const LANEWISE: bool, const FULL: bool>(
-    op: &O,
-    inputs: &O::Inputs,
-    e: *const V::Scalar,
-    stats: &Stats<V, LANEWISE>,
-    inverse: V,
-    (i, n): (usize, usize),
-) -> V {
-    let e = if e.is_null() {
-        exp(masked_score::<O, V, FULL>(op, inputs, i, n).sub(stats.maximum(i)))
+unsafe fn outputs_of_row<O: Op, V: Register<O::T>, const LANEWISE: bool>(
+    work: &Work<O>,
+    row: usize,
+    e: *mut V::Scalar,
+    stats: &mut Running<V, LANEWISE>,
+) {
+    if work.block.is_absent(WEIGHTS) {
+        store_outputs::<O, V, LANEWISE, false>(work, row, e, stats);
     } else {
-        V::load(e.add(i))
-    };
-    e.mul(inverse)
+        store_outputs::<O, V, LANEWISE, true>(work, row, e, stats);
+    }
 }
 
-/// Outputs (and weights) of one row; `stats` holds shifts and inverses.
 #[inline(always)]
-pub unsafe fn outputs<O: Op, V: Register<O::T>, const LANEWISE: bool>(
-    op: &O,
-    block: &Block,
+unsafe fn store_outputs<O: Op, V: Register<O::T>, const LANEWISE: bool, const WITH_WEIGHTS: bool>(
+    work: &Work<O>,
     row: usize,
-    len: usize,
     e: *const V::Scalar,
-    stats: &Stats<V, LANEWISE>,
+    stats: &Running<V, LANEWISE>,
 ) {
-    let inputs = op.inputs(block, row);
-    let (y_sink, weight_sink) = (block.sink(Y, row), block.sink(WEIGHTS, row));
-    for_registers!(V, len, |i, n, FULL| {
+    let inputs = work.op.inputs(work.block, row);
+    let y_output = work.block.output::<O::T>(Y, row);
+    let weight_output = work.block.output::<O::T>(WEIGHTS, row);
+    for_registers!(V, work.len, |i, n, FULL| {
         let inverse = stats.sum(i);
-        let a = weights::<O, V, LANEWISE, FULL>(op, &inputs, e, stats, inverse, (i, n));
-        let y = zero_if_empty(a.mul(op.value::<V, FULL>(&inputs, i, n)), inverse);
-        put::<O, V, FULL>(&y_sink, op.add_residual::<V, FULL>(y, &inputs, i, n), i, n);
-        put::<O, V, FULL>(&weight_sink, a, i, n);
+        let a = V::load(e.add(i)).mul(inverse);
+        let y = zero_if_empty(a.mul(work.op.value::<V, FULL>(&inputs, i, n)), inverse);
+        y_output.store::<V, FULL>(work.op.add_residual::<V, FULL>(y, &inputs, i, n), i, n);
+        if WITH_WEIGHTS {
+            weight_output.store::<V, FULL>(a, i, n);
+        }
     });
 }
 
-#[inline(always)]
-unsafe fn put<O: Op, V: Register<O::T>, const FULL: bool>(sink: &Sink, x: V, i: usize, n: usize) {
-    sink.put::<O::T, V, FULL>(x, i, n);
+/// The gradients of the output and of the weights along one row.
+struct Arriving<T> {
+    y: Source<T>,
+    weights: Source<T>,
 }
 
-/// The backward's first pass over a row: the weights into `a` (unless null), Σ a·da to `dot`'s sums.
-/// `stats` holds shifts and inverses.
+impl<T: Element> Arriving<T> {
+    #[inline(always)]
+    fn new(block: &Block, row: usize) -> Self {
+        Arriving { y: block.source(Y, row), weights: block.source(WEIGHTS, row) }
+    }
+
+    /// The gradients of the output and, through y = a·v, of a.
+    #[inline(always)]
+    unsafe fn load<V: Register<T>, const FULL: bool>(&self, value: V, i: usize, n: usize) -> (V, V) {
+        let y = self.y.load::<V, FULL>(i, n);
+        let da = y.mul(value);
+        let is_absent = self.weights.is_absent();
+        (y, if is_absent { da } else { da.add(self.weights.load::<V, FULL>(i, n)) })
+    }
+}
+
 #[inline(always)]
-pub unsafe fn dot<O: Op, V: Register<O::T>, const LANEWISE: bool>(
-    op: &O,
-    block: &Block,
+unsafe fn dot_of_row<O: Op, V: Register<O::T>, const LANEWISE: bool>(
+    work: &Work<O>,
     row: usize,
-    len: usize,
     a_out: *mut V::Scalar,
-    stats: &Stats<V, LANEWISE>,
-    dot: &mut Stats<V, LANEWISE>,
+    stats: &mut Running<V, LANEWISE>,
+    dot: &mut Running<V, LANEWISE>,
 ) {
-    let inputs = op.inputs(block, row);
-    let (grad_y, grad_weights) = (block.source::<O::T>(Y, row), block.source::<O::T>(WEIGHTS, row));
-    for_registers!(V, len, |i, n, FULL| {
+    let inputs = work.op.inputs(work.block, row);
+    let arriving = Arriving::<O::T>::new(work.block, row);
+    for_registers!(V, work.len, |i, n, FULL| {
         let inverse = stats.sum(i);
-        let a = weights::<O, V, LANEWISE, FULL>(op, &inputs, std::ptr::null(), stats, inverse, (i, n));
-        if !a_out.is_null() {
-            a.store(a_out.add(i));
-        }
-        let g = zero_if_empty(grad_y.load::<V, FULL>(i, n), inverse);
-        let mut da = g.mul(op.value::<V, FULL>(&inputs, i, n));
-        if !grad_weights.is_absent() {
-            da = da.add(grad_weights.load::<V, FULL>(i, n));
-        }
-        dot.add(i, a.mul(zero_if_empty(da, inverse)));
+        let z = padded_score::<O, V, FULL>(work.op, &inputs, i, n);
+        let a = z.sub(stats.maximum(i)).exp2().mul(inverse);
+        a.store(a_out.add(i));
+        let (_, da) = arriving.load::<V, FULL>(work.op.value::<V, FULL>(&inputs, i, n), i, n);
+        dot.add(i, zero_if_empty(a.mul(da), inverse));
     });
 }
 
-/// The backward's second pass over a row: dz = a·(da − Σ a·da), and from it the inputs' gradients.
 #[inline(always)]
-pub unsafe fn gradients<O: Op, V: Register<O::T>, const LANEWISE: bool>(
-    op: &O,
-    block: &Block,
+unsafe fn gradients_of_row<O: Op, V: Register<O::T>, const LANEWISE: bool>(
+    work: &Work<O>,
     row: usize,
-    len: usize,
-    a_in: *const V::Scalar,
-    stats: &Stats<V, LANEWISE>,
-    dot: &Stats<V, LANEWISE>,
+    a_in: *mut V::Scalar,
+    stats: &mut Running<V, LANEWISE>,
+    dot: &mut Running<V, LANEWISE>,
 ) {
-    let inputs = op.inputs(block, row);
-    let sinks = op.gradients(block, row);
-    let (grad_y, grad_weights) = (block.source::<O::T>(Y, row), block.source::<O::T>(WEIGHTS, row));
-    for_registers!(V, len, |i, n, FULL| {
-        let inverse = stats.sum(i);
-        let a = if a_in.is_null() {
-            weights::<O, V, LANEWISE, FULL>(op, &inputs, a_in, stats, inverse, (i, n))
-        } else {
-            V::load(a_in.add(i))
-        };
-        let y = grad_y.load::<V, FULL>(i, n);
-        let mut da = y.mul(op.value::<V, FULL>(&inputs, i, n));
-        if !grad_weights.is_absent() {
-            da = da.add(grad_weights.load::<V, FULL>(i, n));
-        }
+    let inputs = work.op.inputs(work.block, row);
+    let sinks = work.op.gradients(work.block, row);
+    let arriving = Arriving::<O::T>::new(work.block, row);
+    for_registers!(V, work.len, |i, n, FULL| {
+        let a = V::load(a_in.add(i));
+        let (y, da) = arriving.load::<V, FULL>(work.op.value::<V, FULL>(&inputs, i, n), i, n);
         let z = a.mul(da.sub(dot.sum(i)));
-        let grad = Upstream { y, z, v: y.mul(a), inverse };
-        op.put_gradients::<V, FULL>(&inputs, &sinks, grad, i, n);
+        let grad = Upstream { y, z, v: y.mul(a), inverse: stats.sum(i) };
+        work.op.put_gradients::<V, FULL>(&inputs, &sinks, grad, i, n);
     });
 }

@@ -15,7 +15,10 @@
 /// The most operands that a kernel has: inputs, outputs, statistics and gradients.
 pub const MAX_OPERANDS: usize = 20;
 
-/// One value a operand.
+/// The widest register's lanes: rows of scratch have a multiple of them.
+pub const WIDEST: usize = 16;
+
+/// One value an operand.
 pub type PerOperand<T> = [T; MAX_OPERANDS];
 
 /// An array taking part: where it lies, and its strides in bytes over the broadcast shape (zero

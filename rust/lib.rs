@@ -7,6 +7,7 @@ pub mod dispatch;
 pub mod kernel;
 pub mod layout;
 pub mod mask;
+mod memory;
 pub mod numerics;
 pub mod ops;
 pub mod parallel;

@@ -1,7 +1,7 @@
-//! The mask of an op: boolean (true takes part) or added to the scores.
+//! The mask of an op: boolean (true takes part) or added to the scores, which are in base 2.
 
 use crate::block::{Block, Register, Source};
-use crate::numerics::Element;
+use crate::numerics::{Element, Float};
 
 #[derive(Clone, Copy)]
 pub struct Mask<T> {
@@ -17,11 +17,16 @@ impl<T: Element> Mask<T> {
     }
 
     #[inline(always)]
+    pub fn is_absent(&self) -> bool {
+        self.bytes.is_absent()
+    }
+
+    #[inline(always)]
     pub unsafe fn apply<V: Register<T>, const FULL: bool>(&self, score: V, i: usize, n: usize) -> V {
         if self.boolean {
             score.keep(self.bytes.at(i), n)
         } else {
-            score.add(self.added.load::<V, FULL>(i, n))
+            self.added.load::<V, FULL>(i, n).mul_add(V::splat(T::Acc::LOG2_E), score)
         }
     }
 }

@@ -14,6 +14,8 @@ pub const MASK: usize = 3;
 #[derive(Clone, Copy)]
 pub struct ElementwiseAttention<T: Element, const MASKED: bool> {
     pub scale: T::Acc,
+    /// scale · log₂ e: scores are in base 2.
+    pub scale_base_2: T::Acc,
     /// Whether the mask is boolean rather than additive.
     pub boolean: bool,
 }
@@ -58,7 +60,7 @@ impl<T: Element, const MASKED: bool> Op for ElementwiseAttention<T, MASKED> {
 
     #[inline(always)]
     unsafe fn score<R: Register<T>, const FULL: bool>(&self, inputs: &Inputs<T>, i: usize, n: usize) -> R {
-        let scaled = inputs.q.load::<R, FULL>(i, n).mul(R::splat(self.scale));
+        let scaled = inputs.q.load::<R, FULL>(i, n).mul(R::splat(self.scale_base_2));
         let score = scaled.mul(inputs.k.load::<R, FULL>(i, n));
         if MASKED { inputs.mask.apply::<R, FULL>(score, i, n) } else { score }
     }

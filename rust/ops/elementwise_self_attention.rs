@@ -12,10 +12,12 @@ pub const W: usize = 1;
 pub const B: usize = 4;
 pub const MASK: usize = 7;
 
-/// `BIASED`, `MASKED`: whether there are biases (an absent one is then zero) and a mask.
+/// `GENERAL`: whether there may be biases and a mask.
 #[derive(Clone, Copy)]
-pub struct ElementwiseSelfAttention<T: Element, const BIASED: bool, const MASKED: bool> {
+pub struct ElementwiseSelfAttention<T: Element, const GENERAL: bool> {
     pub scale: T::Acc,
+    /// scale · log₂ e: scores are in base 2.
+    pub scale_base_2: T::Acc,
     /// Whether the mask is boolean rather than additive.
     pub boolean: bool,
     /// Whether x is added to the output.
@@ -38,7 +40,7 @@ pub struct Gradients {
     mask: Sink,
 }
 
-impl<T: Element, const BIASED: bool, const MASKED: bool> ElementwiseSelfAttention<T, BIASED, MASKED> {
+impl<T: Element, const GENERAL: bool> ElementwiseSelfAttention<T, GENERAL> {
     /// x∘w + b of the query (0), key (1) or value (2).
     #[inline(always)]
     unsafe fn project<V: Register<T>, const FULL: bool>(
@@ -50,7 +52,7 @@ impl<T: Element, const BIASED: bool, const MASKED: bool> ElementwiseSelfAttentio
     ) -> V {
         let x = inputs.x.load::<V, FULL>(i, n);
         let w = inputs.w[which].load::<V, FULL>(i, n);
-        if BIASED && !inputs.b[which].is_absent() {
+        if GENERAL && !inputs.b[which].is_absent() {
             x.mul_add(w, inputs.b[which].load::<V, FULL>(i, n))
         } else {
             x.mul(w)
@@ -58,7 +60,7 @@ impl<T: Element, const BIASED: bool, const MASKED: bool> ElementwiseSelfAttentio
     }
 }
 
-impl<T: Element, const BIASED: bool, const MASKED: bool> Op for ElementwiseSelfAttention<T, BIASED, MASKED> {
+impl<T: Element, const GENERAL: bool> Op for ElementwiseSelfAttention<T, GENERAL> {
     type T = T;
     type Inputs = Inputs<T>;
     type Gradients = Gradients;
@@ -89,8 +91,8 @@ impl<T: Element, const BIASED: bool, const MASKED: bool> Op for ElementwiseSelfA
     unsafe fn score<V: Register<T>, const FULL: bool>(&self, inputs: &Inputs<T>, i: usize, n: usize) -> V {
         let q = self.project::<V, FULL>(inputs, 0, i, n);
         let k = self.project::<V, FULL>(inputs, 1, i, n);
-        let score = q.mul(V::splat(self.scale)).mul(k);
-        if MASKED { inputs.mask.apply::<V, FULL>(score, i, n) } else { score }
+        let score = q.mul(V::splat(self.scale_base_2)).mul(k);
+        if GENERAL && !inputs.mask.is_absent() { inputs.mask.apply::<V, FULL>(score, i, n) } else { score }
     }
 
     #[inline(always)]
@@ -127,11 +129,11 @@ impl<T: Element, const BIASED: bool, const MASKED: bool> Op for ElementwiseSelfA
         let of_projections = [of_q, of_k, grad.v];
         for j in 0..3 {
             gradients.w[j].put::<T, V, FULL>(grad.of_kept(of_projections[j].mul(x)), i, n);
-            if BIASED {
+            if GENERAL {
                 gradients.b[j].put::<T, V, FULL>(grad.of_kept(of_projections[j]), i, n);
             }
         }
-        if MASKED {
+        if GENERAL {
             gradients.mask.put::<T, V, FULL>(grad.of_kept(grad.z), i, n);
         }
     }

@@ -12,6 +12,7 @@ impl Isa for Avx2 {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
+#[inline(never)]
 pub unsafe fn run<K: Task>(task: K) -> K::Output {
     task.run::<Avx2>()
 }

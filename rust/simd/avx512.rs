@@ -1,6 +1,7 @@
 //! AVX-512 (F, BW, DQ, VL): 16 lanes of f32, 8 of f64. Masked loads and stores do the odd ends.
 
 use super::{Isa, Lanes, Task, Vector};
+use crate::numerics::exp2_of_fraction;
 use half::{bf16, f16};
 use std::arch::x86_64::*;
 
@@ -12,6 +13,7 @@ impl Isa for Avx512 {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma,f16c")]
+#[inline(never)]
 pub unsafe fn run<K: Task>(task: K) -> K::Output {
     task.run::<Avx512>()
 }
@@ -98,6 +100,14 @@ impl Vector for F32x16 {
     #[inline(always)]
     unsafe fn reduce_max(self) -> f32 {
         _mm512_reduce_max_ps(self.0)
+    }
+    /// Rounds with one instruction and scales with another, which does subnormal results too.
+    #[inline(always)]
+    unsafe fn exp2(self) -> Self {
+        let x = _mm512_max_ps(_mm512_set1_ps(-160.0), self.0);
+        let n = _mm512_roundscale_ps::<0>(x);
+        let p = exp2_of_fraction(Self(_mm512_sub_ps(x, n)));
+        Self(_mm512_scalef_ps(p.0, n))
     }
 }
 
@@ -219,6 +229,14 @@ impl Vector for F64x8 {
     #[inline(always)]
     unsafe fn reduce_max(self) -> f64 {
         _mm512_reduce_max_pd(self.0)
+    }
+    /// Rounds with one instruction and scales with another, which does subnormal results too.
+    #[inline(always)]
+    unsafe fn exp2(self) -> Self {
+        let x = _mm512_max_pd(_mm512_set1_pd(-1100.0), self.0);
+        let n = _mm512_roundscale_pd::<0>(x);
+        let p = exp2_of_fraction(Self(_mm512_sub_pd(x, n)));
+        Self(_mm512_scalef_pd(p.0, n))
     }
 }
 

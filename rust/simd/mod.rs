@@ -12,7 +12,7 @@ mod avx512;
 
 use std::sync::OnceLock;
 
-use crate::numerics::Float;
+use crate::numerics::{self, Float};
 use half::{bf16, f16};
 
 /// A register of `LANES` numbers of the type that is computed in (f32 or f64).
@@ -47,6 +47,11 @@ pub trait Vector: Copy {
     unsafe fn extract(self) -> Self::Scalar;
     unsafe fn reduce_sum(self) -> Self::Scalar;
     unsafe fn reduce_max(self) -> Self::Scalar;
+    /// 2ˣ for x ≤ 0, see [`numerics::exp2`].
+    #[inline(always)]
+    unsafe fn exp2(self) -> Self {
+        numerics::exp2(self)
+    }
 }
 
 /// Loads and stores of elements of type `T`, converted in registers.

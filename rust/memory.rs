@@ -1,0 +1,29 @@
+//! Advice to the operating system.
+
+use crate::layout::Operand;
+
+/// Outputs from this size on are worth huge pages: two of them.
+#[cfg(target_os = "linux")]
+const LARGE: usize = 4 << 20;
+#[cfg(target_os = "linux")]
+const HUGE_PAGE: usize = 2 << 20;
+
+/// Ask for huge pages under a large array that is about to be written. Memory fresh from the system is
+/// mapped when it is first touched: in pages of 4 KiB, that takes longer than the arithmetic.
+#[cfg(target_os = "linux")]
+pub fn advise_huge_pages(operand: &Operand, shape: &[usize]) {
+    let spans = shape.iter().zip(&operand.strides).map(|(&n, &s)| n.saturating_sub(1) * s.unsigned_abs());
+    let bytes = spans.sum::<usize>() + operand.item;
+    if operand.is_absent() || bytes < LARGE || operand.strides.iter().any(|&s| s < 0) {
+        return;
+    }
+    let start = (operand.data as usize).next_multiple_of(HUGE_PAGE);
+    let end = (operand.data as usize + bytes) / HUGE_PAGE * HUGE_PAGE;
+    if start < end {
+        // SAFETY: advice changes no contents; where it is refused, nothing happens.
+        unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_HUGEPAGE) };
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn advise_huge_pages(_: &Operand, _: &[usize]) {}
