@@ -82,10 +82,9 @@ def report(
     """
     with opt.one_line_errors():
         from ewa_rs.training.compare_command import print_report
-        from ewa_rs.training.files import read_json
-        from ewa_rs.training.report import write_report
+        from ewa_rs.training.report import read_results, write_report
 
-        results = read_json(folder / "results.json")
+        results = read_results(folder)
         write_report(folder, results)
         if json:
             opt.print_json(results)

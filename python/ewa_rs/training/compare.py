@@ -85,7 +85,8 @@ class Comparison:
             for name, value in options.items():
                 words += ["--option", f"{model}.{name}={json.dumps(value)}"]
         words += ["--baseline", self.baseline] if self.baseline else []
-        return shlex.join([*words, "--output", self.output.name])
+        folder = self.output.name if self.output.is_absolute() else self.output.as_posix()
+        return shlex.join([*words, "--output", folder])
 
 
 def compare(comparison: Comparison, *, on_event: OnEvent | None = None) -> dict[str, Any]:

@@ -42,6 +42,16 @@ def read_run(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: no complete run ({error!r})") from error
 
 
+def read_results(folder: Path) -> dict[str, Any]:
+    """Read the results.json of a comparison; any other file is a ValueError that names it."""
+    path = folder / "results.json"
+    results = read_json(path)
+    missing = [n for n in ("data", "epochs", "models", "baseline", "runs") if n not in results]
+    if missing:
+        raise ValueError(f"{path}: no results of a comparison, {', '.join(missing)} missing")
+    return results
+
+
 def write_report(output: Path, results: dict[str, Any]) -> None:
     """Write results.json, and from it table.md, accuracy.png and curves.png."""
     write_json(output / "results.json", results)
