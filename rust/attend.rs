@@ -8,8 +8,8 @@ use crate::accumulate::Accumulators;
 use crate::block::{Block, Role, Scratch, Staging};
 use crate::dispatch::Direction;
 use crate::kernel::{
-    self, Acc, BackwardRows, Dot, Exponentials, ForwardRows, GRADIENTS, Gradients, INVERSE, MAXIMUM, Op,
-    Outputs, Saved, Scores, Stats, WEIGHTS, Y,
+    self, Acc, BackwardRows, Compensated, Dot, Exponentials, ForwardRows, GRADIENTS, Gradients,
+    INVERSE, MAXIMUM, Op, Outputs, Saved, Scores, Stats, WEIGHTS, Y,
 };
 use crate::layout::{Form, Layout, MAX_OPERANDS, Operand, PerOperand, WIDEST, count, offsets};
 use crate::memory;
@@ -49,7 +49,9 @@ fn run<O: Op>(op: O, call: &Call, simd: Simd, direction: Direction) {
         Direction::Backward => Accumulators::new::<O::T>(&call.shape, &mut operands[GRADIENTS..]),
     };
     if total == 0 {
-        accumulators.allocate(0).reduce_into::<O::T>(&call.operands[GRADIENTS..]);
+        accumulators
+            .allocate(0)
+            .reduce_into::<O::T>(&call.operands[GRADIENTS..]);
         return;
     }
     let results = match direction {
@@ -64,7 +66,14 @@ fn run<O: Op>(op: O, call: &Call, simd: Simd, direction: Direction) {
     let groups = accumulators.groups(items, total);
     let accumulators = accumulators.allocate(groups);
     accumulators.attach(&mut plan.base[GRADIENTS..]);
-    let work = Work { op, plan: &plan, accumulators: &accumulators, items, groups, direction };
+    let work = Work {
+        op,
+        plan: &plan,
+        accumulators: &accumulators,
+        items,
+        groups,
+        direction,
+    };
     if plan.pieces.is_empty() {
         work.in_parallel(total, simd, Pass::Whole);
     } else {
@@ -123,7 +132,11 @@ impl Plan {
             takes_part(j, operand) && layout.inner.strides[j] != operand.item as isize
         };
         let copies = operands.iter().enumerate().any(is_copied);
-        let unit = if copies { COPIED_UNIT_ELEMENTS } else { UNIT_ELEMENTS };
+        let unit = if copies {
+            COPIED_UNIT_ELEMENTS
+        } else {
+            UNIT_ELEMENTS
+        };
         let span = match layout.form {
             Form::RowIsSlice => (unit / layout.inner.size).clamp(1, layout.rows.size),
             Form::BlockIsSlice => layout.inner.size,
@@ -166,7 +179,9 @@ impl Plan {
             self.present[j] = takes_part(j, operand);
             self.role[j] = match direction {
                 Direction::Forward if j == Y || j == WEIGHTS => Role::Store,
-                Direction::Backward if j >= GRADIENTS && operand.is_broadcast(shape) => Role::Accumulate,
+                Direction::Backward if j >= GRADIENTS && operand.is_broadcast(shape) => {
+                    Role::Accumulate
+                }
                 Direction::Backward if j >= GRADIENTS => Role::Store,
                 _ => Role::Input,
             };
@@ -176,14 +191,24 @@ impl Plan {
     /// A unit's slice in pieces of at most `most` scores.
     fn cut(&self, most: usize) -> Vec<Piece> {
         let lanewise = self.layout.form == Form::Lanewise;
-        let inner = if lanewise { self.pitch } else { self.layout.inner.size };
+        let inner = if lanewise {
+            self.pitch
+        } else {
+            self.layout.inner.size
+        };
         let (rows, len) = ((most / inner).max(1), inner.min(most));
         let mut pieces = Vec::new();
         for extra in 0..count(&self.layout.extra) {
             for row in (0..self.layout.rows.size).step_by(rows) {
                 let rows = rows.min(self.layout.rows.size - row);
                 for start in (0..inner).step_by(len) {
-                    pieces.push(Piece { extra, row, rows, start, len: len.min(inner - start) });
+                    pieces.push(Piece {
+                        extra,
+                        row,
+                        rows,
+                        start,
+                        len: len.min(inner - start),
+                    });
                 }
             }
         }
@@ -192,7 +217,13 @@ impl Plan {
 
     /// Where unit `unit` starts, its rows, and the length of its rows.
     fn unit(&self, unit: usize) -> (PerOperand<isize>, usize, usize) {
-        let Layout { outer, rows, inner, form, .. } = &self.layout;
+        let Layout {
+            outer,
+            rows,
+            inner,
+            form,
+            ..
+        } = &self.layout;
         let (axis, size) = match form {
             Form::RowIsSlice => (rows, rows.size),
             _ => (inner, inner.size),
@@ -204,7 +235,11 @@ impl Plan {
         for (offset, stride) in base.iter_mut().zip(&axis.strides) {
             *offset += first as isize * stride;
         }
-        if *form == Form::RowIsSlice { (base, span, inner.size) } else { (base, rows.size, span) }
+        if *form == Form::RowIsSlice {
+            (base, span, inner.size)
+        } else {
+            (base, rows.size, span)
+        }
     }
 
     fn at(&self, offset: &PerOperand<isize>, operand: usize) -> *mut u8 {
@@ -213,13 +248,19 @@ impl Plan {
 
     fn all_at(&self, offset: &PerOperand<isize>) -> PerOperand<*mut u8> {
         std::array::from_fn(|j| {
-            if self.present[j] { self.at(offset, j) } else { std::ptr::null_mut() }
+            if self.present[j] {
+                self.at(offset, j)
+            } else {
+                std::ptr::null_mut()
+            }
         })
     }
 
     /// The offset of a piece of the unit at `offset`.
     fn piece(&self, mut offset: PerOperand<isize>, piece: &Piece) -> PerOperand<isize> {
-        let Layout { extra, rows, inner, .. } = &self.layout;
+        let Layout {
+            extra, rows, inner, ..
+        } = &self.layout;
         let more = offsets(extra, piece.extra);
         for j in 0..MAX_OPERANDS {
             offset[j] += more[j]
@@ -239,12 +280,20 @@ impl Plan {
     }
 
     fn lanes(&self) -> usize {
-        if self.layout.form == Form::Lanewise { self.pitch } else { 1 }
+        if self.layout.form == Form::Lanewise {
+            self.pitch
+        } else {
+            1
+        }
     }
 
     /// Pairs of maximum and sum that a unit's [`Stats`] hold.
     fn statistics(&self) -> usize {
-        if self.layout.form == Form::Lanewise { self.pitch } else { WIDEST }
+        if self.layout.form == Form::Lanewise {
+            self.pitch
+        } else {
+            WIDEST
+        }
     }
 }
 
@@ -259,7 +308,10 @@ fn primary(operands: &[Operand], shape: &[usize], direction: Direction) -> usize
         return Y;
     }
     let full = |j: &usize| !operands[*j].is_absent() && !operands[*j].is_broadcast(shape);
-    (GRADIENTS..MAX_OPERANDS).chain(0..=Y).find(full).unwrap_or(Y)
+    (GRADIENTS..MAX_OPERANDS)
+        .chain(0..=Y)
+        .find(full)
+        .unwrap_or(Y)
 }
 
 /// Maximum and sum of every piece, then of every unit, lane by lane.
@@ -297,18 +349,32 @@ fn combine<O: Op>(plan: &Plan, partials: &Partials, direction: Direction) {
     for unit in 0..plan.units {
         for lane in 0..partials.lanes {
             let pieces = (0..partials.pieces_per_unit).map(|p| unsafe {
-                let pair = partials.piece::<Acc<O>>(unit * partials.pieces_per_unit + p).add(2 * lane);
+                let pair = partials
+                    .piece::<Acc<O>>(unit * partials.pieces_per_unit + p)
+                    .add(2 * lane);
                 (*pair, *pair.add(1))
             });
             let result = unsafe { partials.unit::<Acc<O>>(unit).add(2 * lane) };
             let (maximum, sum) = if direction == Direction::Backward {
-                (zero, pieces.fold(zero, |sum, (_, s)| sum + s))
+                (
+                    zero,
+                    pieces
+                        .fold(Compensated::ZERO, |sum, (_, s)| sum.add(s))
+                        .total(),
+                )
             } else {
-                let maximum = pieces.clone().fold(low, |m, (x, _)| if x > m { x } else { m });
+                let maximum = pieces
+                    .clone()
+                    .fold(low, |m, (x, _)| if x > m { x } else { m });
                 let shift = kernel::shift(maximum);
-                let sum = pieces.fold(zero, |sum, (m, s)| {
-                    if m == low && s == zero { sum } else { sum + s * (m - shift).exp2() }
+                let sum = pieces.fold(Compensated::ZERO, |sum, (m, s)| {
+                    if m == low && s == zero {
+                        sum
+                    } else {
+                        sum.add(s * (kernel::shift(m) - shift).exp2())
+                    }
                 });
+                let sum = sum.total();
                 (shift, kernel::inverse(sum))
             };
             unsafe {
@@ -343,7 +409,14 @@ struct Work<'a, O> {
 impl<O: Op> Work<'_, O> {
     fn in_parallel(&self, total: usize, simd: Simd, pass: Pass) {
         parallel::for_each(self.groups, total, |group| unsafe {
-            Group { work: self, group, pass, simd, space: Workspace::new(self.plan) }.run();
+            Group {
+                work: self,
+                group,
+                pass,
+                simd,
+                space: Workspace::new(self.plan),
+            }
+            .run();
         });
     }
 }
@@ -366,22 +439,29 @@ struct Workspace<A> {
     _memory: Scratch,
 }
 
-impl<A> Workspace<A> {
+impl<A: Float> Workspace<A> {
     fn new(plan: &Plan) -> Workspace<A> {
         let rows = match (plan.pieces.first(), plan.layout.form) {
             (Some(piece), _) => piece.rows,
             (None, Form::RowIsSlice) => 1,
             (None, _) => count(&plan.layout.extra) * plan.layout.rows.size,
         };
-        let (scores, lanes) = (rows * plan.pitch, plan.statistics());
-        let memory = Scratch::zeroed((scores + 4 * lanes) * size_of::<A>());
+        let (scores, lanes) = (rows * plan.pitch, Stats::<A>::NUMBERS * plan.statistics());
+        let memory = Scratch::zeroed((scores + 2 * lanes) * size_of::<A>());
         let p = memory.as_ptr::<A>();
         let Layout { rows, inner, .. } = plan.layout;
         Workspace {
-            staging: Staging::new(rows, inner, plan.item, plan.role, plan.present, plan.largest_block()),
+            staging: Staging::new(
+                rows,
+                inner,
+                plan.item,
+                plan.role,
+                plan.present,
+                plan.largest_block(),
+            ),
             scores: p,
             statistics: p.wrapping_add(scores),
-            dots: p.wrapping_add(scores + 2 * lanes),
+            dots: p.wrapping_add(scores + lanes),
             _memory: memory,
         }
     }
@@ -404,9 +484,19 @@ impl<O: Op> Group<'_, '_, O> {
         let pieces = plan.pieces.len().max(1);
         for item in first..end {
             let (mut offset, rows, len) = plan.unit(item / pieces);
-            work.accumulators.move_to_group(self.group, &mut offset[GRADIENTS..]);
-            let slices = if plan.layout.form == Form::Lanewise { len } else { 1 };
-            let part = Part { offset: &offset, rows, len, slices };
+            work.accumulators
+                .move_to_group(self.group, &mut offset[GRADIENTS..]);
+            let slices = if plan.layout.form == Form::Lanewise {
+                len
+            } else {
+                1
+            };
+            let part = Part {
+                offset: &offset,
+                rows,
+                len,
+                slices,
+            };
             match (self.pass, plan.layout.form) {
                 (Pass::Whole, Form::RowIsSlice) => self.rows(part),
                 (Pass::Whole, _) => self.block(part),
@@ -423,7 +513,11 @@ impl<O: Op> Group<'_, '_, O> {
     /// No statistics as yet, in the workspace's memory for `memory`.
     unsafe fn stats(&self, memory: *mut Acc<O>) -> Stats<Acc<O>> {
         let plan = self.work.plan;
-        Stats::new(memory, plan.statistics(), plan.layout.form == Form::Lanewise)
+        Stats::new(
+            memory,
+            plan.statistics(),
+            plan.layout.form == Form::Lanewise,
+        )
     }
 
     /// A block for the kernels, with scratch from row `first` on.
@@ -436,7 +530,14 @@ impl<O: Op> Group<'_, '_, O> {
     ) -> kernel::Work<'a, O> {
         let pitch = self.work.plan.pitch;
         let scratch = self.space.scores.wrapping_add(first * pitch);
-        kernel::Work { op: &self.work.op, block, rows, len, scratch, pitch }
+        kernel::Work {
+            op: &self.work.op,
+            block,
+            rows,
+            len,
+            scratch,
+            pitch,
+        }
     }
 
     /// Slices that are one row each.
@@ -447,15 +548,32 @@ impl<O: Op> Group<'_, '_, O> {
         let work = self.kernel_work(&block, part.rows, part.len, 0);
         let [maxima, inverses] = [MAXIMUM, INVERSE].map(|j| {
             let is_absent = plan.base[j].is_null();
-            let data = if is_absent { plan.base[j] } else { plan.at(part.offset, j) };
-            Saved { data, step: plan.layout.rows.strides[j] }
+            let data = if is_absent {
+                plan.base[j]
+            } else {
+                plan.at(part.offset, j)
+            };
+            Saved {
+                data,
+                step: plan.layout.rows.strides[j],
+            }
         });
         if self.is_forward() {
-            self.simd.dispatch(ForwardRows { work, maxima, inverses });
+            self.simd.dispatch(ForwardRows {
+                work,
+                maxima,
+                inverses,
+            });
         } else {
-            self.simd.dispatch(BackwardRows { work, maxima, inverses });
+            self.simd.dispatch(BackwardRows {
+                work,
+                maxima,
+                inverses,
+            });
         }
-        self.space.staging.close::<Acc<O>>(&block, &base, part.rows, part.len);
+        self.space
+            .staging
+            .close::<Acc<O>>(&block, &base, part.rows, part.len);
     }
 
     /// One slice of several rows, or as many as a row is long.
@@ -495,7 +613,9 @@ impl<O: Op> Group<'_, '_, O> {
             let (block, base) = open(extra);
             let work = self.kernel_work(&block, part.rows, part.len, extra * part.rows);
             self.last_pass(work, stats, dot);
-            self.space.staging.close::<Acc<O>>(&block, &base, part.rows, part.len);
+            self.space
+                .staging
+                .close::<Acc<O>>(&block, &base, part.rows, part.len);
         }
     }
 
@@ -516,12 +636,25 @@ impl<O: Op> Group<'_, '_, O> {
     }
 
     /// A piece's block and its base; its rows and length.
-    unsafe fn open_piece(&self, part: &Part, item: usize) -> (Block, PerOperand<*mut u8>, usize, usize) {
+    unsafe fn open_piece(
+        &self,
+        part: &Part,
+        item: usize,
+    ) -> (Block, PerOperand<*mut u8>, usize, usize) {
         let plan = self.work.plan;
         let piece = &plan.pieces[item % plan.pieces.len()];
-        let len = if plan.layout.form == Form::Lanewise { part.len } else { piece.len };
+        let len = if plan.layout.form == Form::Lanewise {
+            part.len
+        } else {
+            piece.len
+        };
         let base = plan.all_at(&plan.piece(*part.offset, piece));
-        (self.space.staging.open(&base, piece.rows, len), base, piece.rows, len)
+        (
+            self.space.staging.open(&base, piece.rows, len),
+            base,
+            piece.rows,
+            len,
+        )
     }
 
     /// Maximum and sum, or Σ a·da, of a piece.
@@ -570,7 +703,8 @@ impl<O: Op> Group<'_, '_, O> {
         } else {
             self.restore(&part, &again);
             self.first_pass(work, again, known);
-            (0..part.slices).for_each(|i| known.set_slice(i, *pair.add(2 * i), *pair.add(2 * i + 1)));
+            (0..part.slices)
+                .for_each(|i| known.set_slice(i, *pair.add(2 * i), *pair.add(2 * i + 1)));
             self.last_pass(work, again, known);
         }
         self.space.staging.close::<Acc<O>>(&block, &base, rows, len);
@@ -589,13 +723,19 @@ impl<O: Op> Group<'_, '_, O> {
 
     unsafe fn restore(&self, part: &Part, stats: &Stats<Acc<O>>) {
         for i in 0..part.slices {
-            stats.set_slice(i, *self.saved(part, MAXIMUM, i), *self.saved(part, INVERSE, i));
+            stats.set_slice(
+                i,
+                *self.saved(part, MAXIMUM, i),
+                *self.saved(part, INVERSE, i),
+            );
         }
     }
 
     fn saved(&self, part: &Part, operand: usize, slice: usize) -> *mut Acc<O> {
         let plan = self.work.plan;
         let step = plan.layout.inner.strides[operand];
-        plan.at(part.offset, operand).wrapping_offset(slice as isize * step).cast()
+        plan.at(part.offset, operand)
+            .wrapping_offset(slice as isize * step)
+            .cast()
     }
 }

@@ -34,13 +34,19 @@ impl Block {
 
     #[inline(always)]
     fn at<T>(&self, operand: usize, row: usize) -> *mut T {
-        self.base[operand].wrapping_offset(row as isize * self.row[operand]).cast()
+        self.base[operand]
+            .wrapping_offset(row as isize * self.row[operand])
+            .cast()
     }
 
     /// One input along one row.
     #[inline(always)]
     pub fn source<T>(&self, operand: usize, row: usize) -> Source<T> {
-        Source(if self.is_absent(operand) { std::ptr::null() } else { self.at(operand, row) })
+        Source(if self.is_absent(operand) {
+            std::ptr::null()
+        } else {
+            self.at(operand, row)
+        })
     }
 
     /// One output along one row.
@@ -53,7 +59,11 @@ impl Block {
     #[inline(always)]
     pub fn sink(&self, operand: usize, row: usize) -> Sink {
         let is_absent = self.is_absent(operand);
-        Sink { p: self.at(operand, row), accumulates: self.role[operand] == Role::Accumulate, is_absent }
+        Sink {
+            p: self.at(operand, row),
+            accumulates: self.role[operand] == Role::Accumulate,
+            is_absent,
+        }
     }
 }
 
@@ -98,7 +108,12 @@ pub struct Sink {
 
 impl Sink {
     #[inline(always)]
-    pub unsafe fn put<T: Element, V: Register<T>, const FULL: bool>(&self, x: V, i: usize, n: usize) {
+    pub unsafe fn put<T: Element, V: Register<T>, const FULL: bool>(
+        &self,
+        x: V,
+        i: usize,
+        n: usize,
+    ) {
         if self.is_absent {
             return;
         }
@@ -166,7 +181,9 @@ impl Staging {
         present: PerOperand<bool>,
         (max_rows, max_len): (usize, usize),
     ) -> Staging {
-        let copied = std::array::from_fn(|j| present[j] && inner.strides[j] != item[j] as isize && max_len > 1);
+        let copied = std::array::from_fn(|j| {
+            present[j] && inner.strides[j] != item[j] as isize && max_len > 1
+        });
         let mut start = [0; MAX_OPERANDS];
         let mut bytes = 0;
         for j in (0..MAX_OPERANDS).filter(|&j| copied[j]) {
@@ -174,12 +191,24 @@ impl Staging {
             bytes += (max_rows * max_len * item[j]).next_multiple_of(64);
         }
         let memory = (bytes > 0).then(|| Scratch::zeroed(bytes));
-        Staging { copied, item, role, rows, inner, start, memory }
+        Staging {
+            copied,
+            item,
+            role,
+            rows,
+            inner,
+            start,
+            memory,
+        }
     }
 
     /// The block at `base` (every operand's address of its first element), its copies made.
     pub unsafe fn open(&self, base: &PerOperand<*mut u8>, rows: usize, len: usize) -> Block {
-        let mut block = Block { base: *base, row: self.rows.strides, role: self.role };
+        let mut block = Block {
+            base: *base,
+            row: self.rows.strides,
+            role: self.role,
+        };
         if let Some(memory) = &self.memory {
             for j in (0..MAX_OPERANDS).filter(|&j| self.copied[j]) {
                 block.base[j] = memory.as_ptr::<u8>().add(self.start[j]);
@@ -196,7 +225,9 @@ impl Staging {
             let from = from.offset(row as isize * self.rows.strides[j]);
             let to = block.base[j].add(row * len * item);
             match self.role[j] {
-                Role::Input => copy_strided(to, item as isize, from, self.inner.strides[j], item, len),
+                Role::Input => {
+                    copy_strided(to, item as isize, from, self.inner.strides[j], item, len)
+                }
                 Role::Accumulate => to.write_bytes(0, len * item),
                 Role::Store => {}
             }
@@ -204,7 +235,13 @@ impl Staging {
     }
 
     /// Bring the copied outputs of a block back to where they belong.
-    pub unsafe fn close<A: Float>(&self, block: &Block, base: &PerOperand<*mut u8>, rows: usize, len: usize) {
+    pub unsafe fn close<A: Float>(
+        &self,
+        block: &Block,
+        base: &PerOperand<*mut u8>,
+        rows: usize,
+        len: usize,
+    ) {
         for j in (0..MAX_OPERANDS).filter(|&j| self.copied[j] && self.role[j] != Role::Input) {
             let (item, stride) = (self.item[j], self.inner.strides[j]);
             for row in 0..rows {
@@ -219,12 +256,21 @@ impl Staging {
     }
 }
 
-unsafe fn copy_strided(to: *mut u8, to_step: isize, from: *const u8, from_step: isize, item: usize, count: usize) {
+unsafe fn copy_strided(
+    to: *mut u8,
+    to_step: isize,
+    from: *const u8,
+    from_step: isize,
+    item: usize,
+    count: usize,
+) {
     macro_rules! copy {
         ($type:ty) => {
             for i in 0..count as isize {
                 let value = from.offset(i * from_step).cast::<$type>().read_unaligned();
-                to.offset(i * to_step).cast::<$type>().write_unaligned(value);
+                to.offset(i * to_step)
+                    .cast::<$type>()
+                    .write_unaligned(value);
             }
         };
     }

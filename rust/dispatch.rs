@@ -1,10 +1,10 @@
 //! From what is known at run time (element type, mask, biases) to the kernel compiled for it.
 
 use crate::attend::{self, Call};
-use crate::kernel::Op;
 use crate::numerics::{Element, Float};
 use crate::ops::elementwise_attention::{self, ElementwiseAttention};
 use crate::ops::elementwise_self_attention::{self, ElementwiseSelfAttention};
+use crate::plain::{self, Formula};
 use crate::simd::Simd;
 use half::{bf16, f16};
 
@@ -39,7 +39,11 @@ impl DType {
 
     /// What it is computed in, and what maxima and inverses are stored in.
     pub fn computed(self) -> DType {
-        if self == DType::F64 { DType::F64 } else { DType::F32 }
+        if self == DType::F64 {
+            DType::F64
+        } else {
+            DType::F32
+        }
     }
 }
 
@@ -95,16 +99,28 @@ impl DynamicCall {
 
     fn run_as<T: Element>(&self, direction: Direction, simd: Simd) {
         let present = |j: usize| !self.call.operands[j].is_absent();
-        let run = Run { call: &self.call, direction, simd };
+        let run = Run {
+            call: &self.call,
+            direction,
+            simd,
+        };
         let boolean = self.boolean_mask;
         let scale = T::Acc::from_f64(self.scale);
         let scale_base_2 = T::Acc::from_f64(self.scale * std::f64::consts::LOG2_E);
         match self.op {
             OpName::ElementwiseAttention => {
                 if present(elementwise_attention::MASK) {
-                    run.with(ElementwiseAttention::<T, true> { scale, scale_base_2, boolean });
+                    run.with(ElementwiseAttention::<T, true> {
+                        scale,
+                        scale_base_2,
+                        boolean,
+                    });
                 } else {
-                    run.with(ElementwiseAttention::<T, false> { scale, scale_base_2, boolean });
+                    run.with(ElementwiseAttention::<T, false> {
+                        scale,
+                        scale_base_2,
+                        boolean,
+                    });
                 }
             }
             OpName::ElementwiseSelfAttention => {
@@ -112,9 +128,19 @@ impl DynamicCall {
                 let residual = self.residual;
                 // Layers without biases or a mask are the common ones: the others share a kernel.
                 if (B..B + 3).any(present) || present(MASK) {
-                    run.with(ElementwiseSelfAttention::<T, true> { scale, scale_base_2, boolean, residual });
+                    run.with(ElementwiseSelfAttention::<T, true> {
+                        scale,
+                        scale_base_2,
+                        boolean,
+                        residual,
+                    });
                 } else {
-                    run.with(ElementwiseSelfAttention::<T, false> { scale, scale_base_2, boolean, residual });
+                    run.with(ElementwiseSelfAttention::<T, false> {
+                        scale,
+                        scale_base_2,
+                        boolean,
+                        residual,
+                    });
                 }
             }
         }
@@ -128,7 +154,10 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn with<O: Op>(self, op: O) {
+    fn with<O: Formula>(self, op: O) {
+        if self.simd == Simd::Scalar {
+            return plain::run(&op, self.call, self.direction);
+        }
         match self.direction {
             Direction::Forward => attend::forward(op, self.call, self.simd),
             Direction::Backward => attend::backward(op, self.call, self.simd),

@@ -22,8 +22,18 @@ pub trait Op: Copy + Send + Sync {
 
     unsafe fn inputs(&self, block: &Block, row: usize) -> Self::Inputs;
     unsafe fn gradients(&self, block: &Block, row: usize) -> Self::Gradients;
-    unsafe fn score<V: Register<Self::T>, const FULL: bool>(&self, inputs: &Self::Inputs, i: usize, n: usize) -> V;
-    unsafe fn value<V: Register<Self::T>, const FULL: bool>(&self, inputs: &Self::Inputs, i: usize, n: usize) -> V;
+    unsafe fn score<V: Register<Self::T>, const FULL: bool>(
+        &self,
+        inputs: &Self::Inputs,
+        i: usize,
+        n: usize,
+    ) -> V;
+    unsafe fn value<V: Register<Self::T>, const FULL: bool>(
+        &self,
+        inputs: &Self::Inputs,
+        i: usize,
+        n: usize,
+    ) -> V;
     /// What the output is added to, if anything.
     unsafe fn add_residual<V: Register<Self::T>, const FULL: bool>(
         &self,
@@ -97,37 +107,93 @@ unsafe fn zero_if_empty<V: Vector>(x: V, inverse: V) -> V {
     x.zero_where_less(inverse, V::splat(V::Scalar::from_f64(1e-30)))
 }
 
+/// Terms are summed this many at a time, and these sums with a compensation for what rounding took: the
+/// error of a sum does not grow with its length.
+const PART: usize = 8;
+
+/// A sum and what rounding took from it (Knuth's TwoSum).
+#[derive(Clone, Copy)]
+pub struct Compensated<A> {
+    sum: A,
+    lost: A,
+}
+
+impl<A: Float> Compensated<A> {
+    pub const ZERO: Self = Compensated {
+        sum: A::ZERO,
+        lost: A::ZERO,
+    };
+
+    pub fn add(self, x: A) -> Self {
+        let sum = self.sum + x;
+        let added = sum - self.sum;
+        let lost = (self.sum - (sum - added)) + (x - added);
+        Compensated {
+            sum,
+            lost: self.lost + lost,
+        }
+    }
+
+    /// The sum; what an infinite one has lost is NaN and does not count.
+    pub fn total(self) -> A {
+        let total = self.sum + self.lost;
+        if total == total { total } else { self.sum }
+    }
+}
+
 /// A maximum and a sum for each slice of a unit, in memory.
 ///
-/// Of a lanewise unit there is a pair a lane. Of a unit that is one slice there are [`crate::layout::WIDEST`] pairs:
-/// a register's lanes see different elements, until [`Stats::finish`] gives all of them the result.
+/// Of a lanewise unit there is a pair a lane. Of a unit that is one slice there are
+/// [`crate::layout::WIDEST`] pairs: a register's lanes see different elements, until [`Stats::finish`]
+/// gives all of them the result.
 #[derive(Clone, Copy)]
 pub struct Stats<A> {
-    pub maxima: *mut A,
-    pub sums: *mut A,
+    memory: *mut A,
     pub count: usize,
     pub lanewise: bool,
 }
 
 impl<A: Float> Stats<A> {
-    /// Nothing seen yet. `memory` holds 2·`count` numbers.
+    /// Numbers of memory that a pair takes: maximum, sum, what the sum lost, and a part not yet in it.
+    pub const NUMBERS: usize = 4;
+
+    /// Nothing seen yet. `memory` holds `NUMBERS`·`count` numbers.
     pub unsafe fn new(memory: *mut A, count: usize, lanewise: bool) -> Self {
-        let stats = Stats { maxima: memory, sums: memory.add(count), count, lanewise };
-        for i in 0..count {
-            stats.set(i, A::NEG_INFINITY, A::ZERO);
-        }
+        let stats = Stats {
+            memory,
+            count,
+            lanewise,
+        };
+        (0..count).for_each(|i| stats.set(i, A::NEG_INFINITY, A::ZERO));
         stats
     }
 
     #[inline(always)]
-    pub unsafe fn get(&self, i: usize) -> (A, A) {
-        (*self.maxima.add(i), *self.sums.add(i))
+    fn maxima(&self) -> *mut A {
+        self.memory
+    }
+    #[inline(always)]
+    fn sums(&self) -> *mut A {
+        self.memory.wrapping_add(self.count)
+    }
+    #[inline(always)]
+    fn lost(&self) -> *mut A {
+        self.memory.wrapping_add(2 * self.count)
+    }
+    #[inline(always)]
+    fn parts(&self) -> *mut A {
+        self.memory.wrapping_add(3 * self.count)
     }
 
-    #[inline(always)]
-    pub unsafe fn set(&self, i: usize, maximum: A, sum: A) {
-        *self.maxima.add(i) = maximum;
-        *self.sums.add(i) = sum;
+    pub unsafe fn get(&self, i: usize) -> (A, A) {
+        (*self.maxima().add(i), *self.sums().add(i))
+    }
+
+    unsafe fn set(&self, i: usize, maximum: A, sum: A) {
+        *self.maxima().add(i) = maximum;
+        *self.sums().add(i) = sum;
+        *self.lost().add(i) = A::ZERO;
+        *self.parts().add(i) = A::ZERO;
     }
 
     /// Give slice `i` a maximum and a sum that are final.
@@ -139,14 +205,28 @@ impl<A: Float> Stats<A> {
         }
     }
 
-    /// All elements have been seen: bring the lanes of a single slice together.
+    /// All elements have been seen: add up what belongs together.
     pub unsafe fn finish(&self) {
-        if !self.lanewise {
-            let lanes = (0..self.count).map(|lane| self.get(lane));
-            let (maximum, sum) = lanes.fold((A::NEG_INFINITY, A::ZERO), |(m, s), (maximum, sum)| {
-                (if maximum > m { maximum } else { m }, s + sum)
+        let sum = |i| {
+            let (sum, lost) = (*self.sums().add(i), *self.lost().add(i));
+            Compensated { sum, lost }.add(*self.parts().add(i))
+        };
+        if self.lanewise {
+            (0..self.count).for_each(|i| self.set(i, self.get(i).0, sum(i).total()));
+        } else {
+            let maximum = (0..self.count).fold(A::NEG_INFINITY, |m, i| {
+                let (maximum, _) = self.get(i);
+                if maximum > m { maximum } else { m }
             });
-            self.set_slice(0, maximum, sum);
+            let total = (1..self.count).fold(sum(0), |total, i| {
+                let lane = sum(i);
+                Compensated {
+                    lost: total.lost + lane.lost,
+                    ..total
+                }
+                .add(lane.sum)
+            });
+            self.set_slice(0, maximum, total.total());
         }
     }
 
@@ -170,42 +250,77 @@ impl<A: Float> Stats<A> {
 /// What scores of this maximum are shifted by: zero where all of them are −∞.
 #[inline(always)]
 pub fn shift<A: Float>(maximum: A) -> A {
-    if maximum == A::NEG_INFINITY { A::ZERO } else { maximum }
+    if maximum == A::NEG_INFINITY {
+        A::ZERO
+    } else {
+        maximum
+    }
 }
 
 /// The inverse of a sum of exponentials: zero where nothing was kept.
 #[inline(always)]
 pub fn inverse<A: Float>(sum: A) -> A {
-    if sum == A::ZERO { A::ZERO } else { A::ONE / sum }
+    if sum == A::ZERO {
+        A::ZERO
+    } else {
+        A::ONE / sum
+    }
 }
 
-/// The statistics of one row while it is worked on: in registers, unless each lane has its own.
+/// The statistics while rows are worked on: in registers, unless each lane has its own.
 struct Running<V: Vector, const LANEWISE: bool> {
     maximum: V,
     sum: V,
-    maxima: *mut V::Scalar,
-    sums: *mut V::Scalar,
+    lost: V,
+    part: V,
+    stats: Stats<V::Scalar>,
 }
 
 impl<V: Vector, const LANEWISE: bool> Running<V, LANEWISE> {
     #[inline(always)]
     unsafe fn load(stats: &Stats<V::Scalar>) -> Self {
-        let (maxima, sums) = (stats.maxima, stats.sums);
-        Running { maximum: V::load(maxima), sum: V::load(sums), maxima, sums }
+        Running {
+            maximum: V::load(stats.maxima()),
+            sum: V::load(stats.sums()),
+            lost: V::load(stats.lost()),
+            part: V::load(stats.parts()),
+            stats: *stats,
+        }
+    }
+
+    /// A single slice whose statistics are known, in every lane.
+    #[inline(always)]
+    unsafe fn of_slice(maximum: V::Scalar, sum: V::Scalar) -> Self {
+        let zero = V::splat(V::Scalar::ZERO);
+        let stats = Stats {
+            memory: std::ptr::null_mut(),
+            count: 0,
+            lanewise: false,
+        };
+        Running {
+            maximum: V::splat(maximum),
+            sum: V::splat(sum),
+            lost: zero,
+            part: zero,
+            stats,
+        }
     }
 
     #[inline(always)]
     unsafe fn store(self) {
         if !LANEWISE {
-            self.maximum.store(self.maxima);
-            self.sum.store(self.sums);
+            self.maximum.store(self.stats.maxima());
+            self.sum.store(self.stats.sums());
+            self.lost.store(self.stats.lost());
+            self.part.store(self.stats.parts());
         }
     }
 
     #[inline(always)]
     unsafe fn see(&mut self, i: usize, z: V) {
         if LANEWISE {
-            z.max(V::load(self.maxima.add(i))).store(self.maxima.add(i));
+            let p = self.stats.maxima().add(i);
+            z.max(V::load(p)).store(p);
         } else {
             self.maximum = z.max(self.maximum);
         }
@@ -214,28 +329,73 @@ impl<V: Vector, const LANEWISE: bool> Running<V, LANEWISE> {
     #[inline(always)]
     unsafe fn add(&mut self, i: usize, x: V) {
         if LANEWISE {
-            V::load(self.sums.add(i)).add(x).store(self.sums.add(i));
+            let p = self.stats.parts().add(i);
+            V::load(p).add(x).store(p);
         } else {
-            self.sum = self.sum.add(x);
+            self.part = self.part.add(x);
+            if i % (PART * V::LANES) == (PART - 1) * V::LANES {
+                self.end_part();
+            }
         }
+    }
+
+    /// A single slice's part goes into its sum.
+    #[inline(always)]
+    unsafe fn end_part(&mut self) {
+        let (sum, lost) = two_sum(self.sum, self.part);
+        (self.sum, self.lost) = (sum, self.lost.add(lost));
+        self.part = V::splat(V::Scalar::ZERO);
+    }
+
+    /// Row `row` of `len` has been added.
+    #[inline(always)]
+    unsafe fn end_row(&mut self, row: usize, len: usize) {
+        if !LANEWISE {
+            self.end_part();
+        } else if row % PART == PART - 1 {
+            for i in (0..len).step_by(V::LANES) {
+                let [sums, lost, parts] =
+                    [self.stats.sums(), self.stats.lost(), self.stats.parts()];
+                let (sum, more) = two_sum(V::load(sums.add(i)), V::load(parts.add(i)));
+                sum.store(sums.add(i));
+                V::load(lost.add(i)).add(more).store(lost.add(i));
+                V::splat(V::Scalar::ZERO).store(parts.add(i));
+            }
+        }
+    }
+
+    /// A single slice's sum, all of it having been added.
+    #[inline(always)]
+    unsafe fn total(&self) -> V::Scalar {
+        let (sum, lost) = (self.sum.reduce_sum(), self.lost.reduce_sum());
+        Compensated { sum, lost }.total()
     }
 
     #[inline(always)]
     unsafe fn maximum(&self, i: usize) -> V {
-        if LANEWISE { V::load(self.maxima.add(i)) } else { self.maximum }
+        if LANEWISE {
+            V::load(self.stats.maxima().add(i))
+        } else {
+            self.maximum
+        }
     }
 
     #[inline(always)]
     unsafe fn sum(&self, i: usize) -> V {
-        if LANEWISE { V::load(self.sums.add(i)) } else { self.sum }
+        if LANEWISE {
+            V::load(self.stats.sums().add(i))
+        } else {
+            self.sum
+        }
     }
+}
 
-    /// A single slice whose statistics are known, in every lane.
-    #[inline(always)]
-    unsafe fn of_slice(maximum: V::Scalar, sum: V::Scalar) -> Self {
-        let nowhere = std::ptr::null_mut();
-        Running { maximum: V::splat(maximum), sum: V::splat(sum), maxima: nowhere, sums: nowhere }
-    }
+/// The sum of two registers, and what rounding took from it.
+#[inline(always)]
+unsafe fn two_sum<V: Vector>(a: V, b: V) -> (V, V) {
+    let sum = a.add(b);
+    let added = sum.sub(a);
+    (sum, a.sub(sum.sub(added)).add(b.sub(added)))
 }
 
 /// A block of an op, and scratch of `pitch` numbers a row.
@@ -355,7 +515,7 @@ impl<O: Op> Task for ForwardRows<'_, O> {
             let shift = shift(stats.maximum.reduce_max());
             stats.maximum = Vector::splat(shift);
             exponentials_of_row(&self.work, row, scratch, &mut stats);
-            let inverse = inverse(stats.sum.reduce_sum());
+            let inverse = inverse(stats.total());
             stats.sum = Vector::splat(inverse);
             if !self.maxima.data.is_null() {
                 *self.maxima.at(row) = shift;
@@ -383,7 +543,7 @@ impl<O: Op> Task for BackwardRows<'_, O> {
             let mut stats = Slice::<O, I>::of_slice(*self.maxima.at(row), *self.inverses.at(row));
             let mut sum = Slice::<O, I>::of_slice(Acc::<O>::ZERO, Acc::<O>::ZERO);
             dot_of_row(&self.work, row, scratch, &mut stats, &mut sum);
-            sum.sum = Vector::splat(sum.sum.reduce_sum());
+            sum.sum = Vector::splat(sum.total());
             gradients_of_row(&self.work, row, scratch, &mut stats, &mut sum);
         }
     }
@@ -419,7 +579,7 @@ unsafe fn padded_score<O: Op, V: Register<O::T>, const FULL: bool>(
 #[inline(always)]
 unsafe fn exponentials_of_row<O: Op, V: Register<O::T>, const LANEWISE: bool>(
     work: &Work<O>,
-    _row: usize,
+    row: usize,
     z: *mut V::Scalar,
     stats: &mut Running<V, LANEWISE>,
 ) {
@@ -428,6 +588,7 @@ unsafe fn exponentials_of_row<O: Op, V: Register<O::T>, const LANEWISE: bool>(
         e.store(z.add(i));
         stats.add(i, e);
     }
+    stats.end_row(row, work.len);
 }
 
 #[inline(always)]
@@ -445,7 +606,12 @@ unsafe fn outputs_of_row<O: Op, V: Register<O::T>, const LANEWISE: bool>(
 }
 
 #[inline(always)]
-unsafe fn store_outputs<O: Op, V: Register<O::T>, const LANEWISE: bool, const WITH_WEIGHTS: bool>(
+unsafe fn store_outputs<
+    O: Op,
+    V: Register<O::T>,
+    const LANEWISE: bool,
+    const WITH_WEIGHTS: bool,
+>(
     work: &Work<O>,
     row: usize,
     e: *const V::Scalar,
@@ -474,16 +640,31 @@ struct Arriving<T> {
 impl<T: Element> Arriving<T> {
     #[inline(always)]
     fn new(block: &Block, row: usize) -> Self {
-        Arriving { y: block.source(Y, row), weights: block.source(WEIGHTS, row) }
+        Arriving {
+            y: block.source(Y, row),
+            weights: block.source(WEIGHTS, row),
+        }
     }
 
     /// The gradients of the output and, through y = a·v, of a.
     #[inline(always)]
-    unsafe fn load<V: Register<T>, const FULL: bool>(&self, value: V, i: usize, n: usize) -> (V, V) {
+    unsafe fn load<V: Register<T>, const FULL: bool>(
+        &self,
+        value: V,
+        i: usize,
+        n: usize,
+    ) -> (V, V) {
         let y = self.y.load::<V, FULL>(i, n);
         let da = y.mul(value);
         let is_absent = self.weights.is_absent();
-        (y, if is_absent { da } else { da.add(self.weights.load::<V, FULL>(i, n)) })
+        (
+            y,
+            if is_absent {
+                da
+            } else {
+                da.add(self.weights.load::<V, FULL>(i, n))
+            },
+        )
     }
 }
 
@@ -505,6 +686,7 @@ unsafe fn dot_of_row<O: Op, V: Register<O::T>, const LANEWISE: bool>(
         let (_, da) = arriving.load::<V, FULL>(work.op.value::<V, FULL>(&inputs, i, n), i, n);
         dot.add(i, zero_if_empty(a.mul(da), inverse));
     });
+    dot.end_row(row, work.len);
 }
 
 #[inline(always)]
@@ -522,7 +704,13 @@ unsafe fn gradients_of_row<O: Op, V: Register<O::T>, const LANEWISE: bool>(
         let a = V::load(a_in.add(i));
         let (y, da) = arriving.load::<V, FULL>(work.op.value::<V, FULL>(&inputs, i, n), i, n);
         let z = a.mul(da.sub(dot.sum(i)));
-        let grad = Upstream { y, z, v: y.mul(a), inverse: stats.sum(i) };
-        work.op.put_gradients::<V, FULL>(&inputs, &sinks, grad, i, n);
+        let grad = Upstream {
+            y,
+            z,
+            v: y.mul(a),
+            inverse: stats.sum(i),
+        };
+        work.op
+            .put_gradients::<V, FULL>(&inputs, &sinks, grad, i, n);
     });
 }

@@ -11,6 +11,7 @@ mod memory;
 pub mod numerics;
 pub mod ops;
 pub mod parallel;
+pub mod plain;
 pub mod simd;
 
 #[cfg(feature = "python")]

@@ -13,7 +13,11 @@ pub struct Mask<T> {
 impl<T: Element> Mask<T> {
     #[inline(always)]
     pub unsafe fn new(block: &Block, operand: usize, row: usize, boolean: bool) -> Self {
-        Mask { bytes: block.source(operand, row), added: block.source(operand, row), boolean }
+        Mask {
+            bytes: block.source(operand, row),
+            added: block.source(operand, row),
+            boolean,
+        }
     }
 
     #[inline(always)]
@@ -22,11 +26,18 @@ impl<T: Element> Mask<T> {
     }
 
     #[inline(always)]
-    pub unsafe fn apply<V: Register<T>, const FULL: bool>(&self, score: V, i: usize, n: usize) -> V {
+    pub unsafe fn apply<V: Register<T>, const FULL: bool>(
+        &self,
+        score: V,
+        i: usize,
+        n: usize,
+    ) -> V {
         if self.boolean {
             score.keep(self.bytes.at(i), n)
         } else {
-            self.added.load::<V, FULL>(i, n).mul_add(V::splat(T::Acc::LOG2_E), score)
+            self.added
+                .load::<V, FULL>(i, n)
+                .mul_add(V::splat(T::Acc::LOG2_E), score)
         }
     }
 }

@@ -33,6 +33,7 @@ pub trait Float:
     const EXP2_COEFFICIENTS: &'static [Self];
 
     fn from_f64(x: f64) -> Self;
+    fn exp(self) -> Self;
     fn exp2(self) -> Self;
     /// `self · b + c`, in one rounding where the target has an instruction for it.
     fn fused_mul_add(self, b: Self, c: Self) -> Self;
@@ -70,6 +71,10 @@ macro_rules! float {
                 x as $type
             }
             #[inline(always)]
+            fn exp(self) -> Self {
+                self.exp()
+            }
+            #[inline(always)]
             fn exp2(self) -> Self {
                 self.exp2()
             }
@@ -91,33 +96,33 @@ macro_rules! float {
 }
 
 float!(f32, u32, F32, 23, 127,
-    low: -126.0,
-    rounding: 12_582_912.0,
-    coefficients: [
-        1.545_317_3e-4,
-        1.339_087_5e-3,
-        9.618_082e-3,
-        5.550_357e-2,
-        2.402_265e-1,
-        6.931_472e-1,
-    ]);
+low: -126.0,
+rounding: 12_582_912.0,
+coefficients: [
+    1.545_317_3e-4,
+    1.339_087_5e-3,
+    9.618_082e-3,
+    5.550_357e-2,
+    2.402_265e-1,
+    6.931_472e-1,
+]);
 
 float!(f64, u64, F64, 52, 1023,
-    low: -1022.0,
-    rounding: 6_755_399_441_055_744.0,
-    coefficients: [
-        4.454_962_484_633_212e-10,
-        7.072_589_488_396_345e-9,
-        1.017_806_243_641_276_5e-7,
-        1.321_544_257_022_465e-6,
-        1.525_273_382_985_159_6e-5,
-        1.540_353_044_176_508_7e-4,
-        1.333_355_814_641_692_6e-3,
-        9.618_129_107_606_871e-3,
-        5.550_410_866_482_159_4e-2,
-        2.402_265_069_591_01e-1,
-        6.931_471_805_599_453e-1,
-    ]);
+low: -1022.0,
+rounding: 6_755_399_441_055_744.0,
+coefficients: [
+    4.454_962_484_633_212e-10,
+    7.072_589_488_396_345e-9,
+    1.017_806_243_641_276_5e-7,
+    1.321_544_257_022_465e-6,
+    1.525_273_382_985_159_6e-5,
+    1.540_353_044_176_508_7e-4,
+    1.333_355_814_641_692_6e-3,
+    9.618_129_107_606_871e-3,
+    5.550_410_866_482_159_4e-2,
+    2.402_265_069_591_01e-1,
+    6.931_471_805_599_453e-1,
+]);
 
 macro_rules! half_float {
     ($type:ty) => {
@@ -155,7 +160,8 @@ pub unsafe fn exp2<V: Vector>(x: V) -> V {
     let rounded = x.add(rounding);
     let r = x.sub(rounded.sub(rounding));
     let p = exp2_of_fraction(r);
-    p.scale_by_power_of_two(rounded).zero_where_less(x, V::splat(V::Scalar::EXP2_LOW))
+    p.scale_by_power_of_two(rounded)
+        .zero_where_less(x, V::splat(V::Scalar::EXP2_LOW))
 }
 
 /// 2ʳ for |r| ≤ ½.
@@ -191,8 +197,14 @@ mod tests {
     }
 
     /// The largest error of every instruction set, in units in the last place of the result.
-    fn largest_error<A: Float + Into<f64>>(low: f64, epsilon: f64, exact: impl Fn(f64) -> f64) -> f64 {
-        let inputs: Vec<A> = (0..1 << 20).map(|i| A::from_f64(low * i as f64 / (1 << 20) as f64)).collect();
+    fn largest_error<A: Float + Into<f64>>(
+        low: f64,
+        epsilon: f64,
+        exact: impl Fn(f64) -> f64,
+    ) -> f64 {
+        let inputs: Vec<A> = (0..1 << 20)
+            .map(|i| A::from_f64(low * i as f64 / (1 << 20) as f64))
+            .collect();
         let available = Simd::ALL.into_iter().filter(|simd| simd.is_available());
         let errors = available.flat_map(|simd| {
             let mut results = inputs.clone();
@@ -217,7 +229,17 @@ mod tests {
     #[test]
     fn exp2_of_special_values() {
         for simd in Simd::ALL.into_iter().filter(|simd| simd.is_available()) {
-            let mut x = [f32::NEG_INFINITY, -1000.0, -126.1, 0.0, -1.0, f32::NAN, f32::MIN, -0.0].repeat(2);
+            let mut x = [
+                f32::NEG_INFINITY,
+                -1000.0,
+                -126.1,
+                0.0,
+                -1.0,
+                f32::NAN,
+                f32::MIN,
+                -0.0,
+            ]
+            .repeat(2);
             simd.dispatch(Exp2(&mut x));
             assert_eq!(x[..2], [0.0, 0.0], "{simd:?}");
             assert!(x[2] < f32::MIN_POSITIVE, "{simd:?}");

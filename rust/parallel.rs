@@ -24,7 +24,10 @@ fn threads() -> &'static RwLock<Threads> {
         unsafe {
             libc::pthread_atfork(None, None, Some(after_fork));
         }
-        RwLock::new(Threads { count: default_count(), pool: None })
+        RwLock::new(Threads {
+            count: default_count(),
+            pool: None,
+        })
     })
 }
 
@@ -37,7 +40,14 @@ unsafe extern "C" fn after_fork() {
 /// EWA_NUM_THREADS, else OMP_NUM_THREADS (which joblib and torchrun set for their workers), else the
 /// processors that this process may use.
 fn default_count() -> usize {
-    let from = |name| std::env::var(name).ok()?.trim().parse().ok().filter(|&n: &usize| n > 0);
+    let from = |name| {
+        std::env::var(name)
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
+            .filter(|&n: &usize| n > 0)
+    };
     from("EWA_NUM_THREADS")
         .or_else(|| from("OMP_NUM_THREADS"))
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()))
@@ -76,7 +86,9 @@ fn pool() -> Option<Arc<ThreadPool>> {
     let mut threads = lock.write().expect("no panic while held");
     if threads.pool.is_none() {
         let name = |i| format!("ewa_rs-{i}");
-        let builder = ThreadPoolBuilder::new().num_threads(threads.count).thread_name(name);
+        let builder = ThreadPoolBuilder::new()
+            .num_threads(threads.count)
+            .thread_name(name);
         threads.pool = builder.build().ok().map(Arc::new);
     }
     threads.pool.clone()

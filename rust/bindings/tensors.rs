@@ -26,8 +26,12 @@ fn view(tensor: &Tensor<'_>) -> PyResult<Option<View>> {
 fn run(py: Python<'_>, op: OpName, direction: Direction, arguments: Arguments<'_>) -> PyResult<()> {
     let simd = super::simd()?;
     let inputs: Vec<Option<View>> = arguments.inputs.iter().map(view).collect::<PyResult<_>>()?;
-    let named: Vec<_> =
-        op.inputs().iter().zip(&inputs).filter_map(|(name, view)| Some((*name, view.as_ref()?))).collect();
+    let named: Vec<_> = op
+        .inputs()
+        .iter()
+        .zip(&inputs)
+        .filter_map(|(name, view)| Some((*name, view.as_ref()?)))
+        .collect();
     let shape = broadcast_shape(&named)?;
     let mut softmax = vec![false; shape.len()];
     for axis in arguments.axes {
@@ -35,8 +39,16 @@ fn run(py: Python<'_>, op: OpName, direction: Direction, arguments: Arguments<'_
     }
     let mut call = call(op, &inputs, shape, softmax, arguments.scale);
     call.residual = arguments.residual;
-    let others = arguments.others.iter().enumerate().map(|(j, tensor)| (Y + j, tensor));
-    let gradients = arguments.gradients.iter().enumerate().map(|(j, tensor)| (GRADIENTS + j, tensor));
+    let others = arguments
+        .others
+        .iter()
+        .enumerate()
+        .map(|(j, tensor)| (Y + j, tensor));
+    let gradients = arguments
+        .gradients
+        .iter()
+        .enumerate()
+        .map(|(j, tensor)| (GRADIENTS + j, tensor));
     for (j, tensor) in others.chain(gradients) {
         if let Some(view) = view(tensor)? {
             call.call.operands[j] = view.operand(&call.call.shape);

@@ -35,10 +35,15 @@ impl View {
         let dtype = tensor_dtype(&tensor.getattr(intern!(py, "dtype"))?)?;
         let strides: Vec<isize> = tensor.call_method0(intern!(py, "stride"))?.extract()?;
         Ok(View {
-            data: tensor.call_method0(intern!(py, "data_ptr"))?.extract::<usize>()? as *mut u8,
+            data: tensor
+                .call_method0(intern!(py, "data_ptr"))?
+                .extract::<usize>()? as *mut u8,
             dtype: Some(dtype),
             shape: tensor.getattr(intern!(py, "shape"))?.extract()?,
-            strides: strides.into_iter().map(|s| s * dtype.item() as isize).collect(),
+            strides: strides
+                .into_iter()
+                .map(|s| s * dtype.item() as isize)
+                .collect(),
         })
     }
 
@@ -48,12 +53,21 @@ impl View {
         let missing = shape.len() - self.shape.len();
         for (d, (&size, &stride)) in self.shape.iter().zip(&self.strides).enumerate() {
             if size != 1 {
-                strides[missing + d] = stride;
+                // torch may give an empty axis a stride of zero, which here means that it is broadcast.
+                strides[missing + d] = if size == 0 { 1 } else { stride };
             }
         }
         // An empty array may have no memory, but it is there.
-        let data = if self.data.is_null() { std::ptr::dangling_mut() } else { self.data };
-        Operand { data, item: self.dtype.map_or(1, DType::item), strides }
+        let data = if self.data.is_null() {
+            std::ptr::dangling_mut()
+        } else {
+            self.data
+        };
+        Operand {
+            data,
+            item: self.dtype.map_or(1, DType::item),
+            strides,
+        }
     }
 
     /// The addresses from the first byte to behind the last.
@@ -64,9 +78,16 @@ impl View {
         }
         for (&size, &stride) in self.shape.iter().zip(&self.strides) {
             let reach = (size as isize - 1) * stride;
-            if reach < 0 { low += reach } else { high += reach }
+            if reach < 0 {
+                low += reach
+            } else {
+                high += reach
+            }
         }
-        (low as usize, high as usize + self.dtype.map_or(1, DType::item))
+        (
+            low as usize,
+            high as usize + self.dtype.map_or(1, DType::item),
+        )
     }
 
     pub fn is_same_memory(&self, other: &View) -> bool {
@@ -106,9 +127,13 @@ fn tensor_dtype(dtype: &Bound<'_, PyAny>) -> PyResult<DType> {
     let dtypes = DTYPES.get_or_try_init(py, || {
         let torch = py.import("torch")?;
         let get = |d: DType| PyResult::Ok((torch.getattr(d.name())?.unbind(), d));
-        let [a, b, c, d, e] = [DType::F32, DType::BF16, DType::F16, DType::F64, DType::Bool].map(get);
+        let [a, b, c, d, e] =
+            [DType::F32, DType::BF16, DType::F16, DType::F64, DType::Bool].map(get);
         PyResult::Ok([a?, b?, c?, d?, e?])
     })?;
-    let found = dtypes.iter().find(|(object, _)| object.is(dtype)).map(|&(_, d)| d);
+    let found = dtypes
+        .iter()
+        .find(|(object, _)| object.is(dtype))
+        .map(|&(_, d)| d);
     found.ok_or_else(|| PyTypeError::new_err(format!("no kernel takes tensors of {dtype}")))
 }

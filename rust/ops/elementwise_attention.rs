@@ -4,6 +4,7 @@ use crate::block::{Block, Register, Sink, Source};
 use crate::kernel::{GRADIENTS, Op, Upstream};
 use crate::mask::Mask;
 use crate::numerics::Element;
+use crate::plain::Formula;
 
 pub const Q: usize = 0;
 pub const K: usize = 1;
@@ -59,19 +60,42 @@ impl<T: Element, const MASKED: bool> Op for ElementwiseAttention<T, MASKED> {
     }
 
     #[inline(always)]
-    unsafe fn score<R: Register<T>, const FULL: bool>(&self, inputs: &Inputs<T>, i: usize, n: usize) -> R {
-        let scaled = inputs.q.load::<R, FULL>(i, n).mul(R::splat(self.scale_base_2));
+    unsafe fn score<R: Register<T>, const FULL: bool>(
+        &self,
+        inputs: &Inputs<T>,
+        i: usize,
+        n: usize,
+    ) -> R {
+        let scaled = inputs
+            .q
+            .load::<R, FULL>(i, n)
+            .mul(R::splat(self.scale_base_2));
         let score = scaled.mul(inputs.k.load::<R, FULL>(i, n));
-        if MASKED { inputs.mask.apply::<R, FULL>(score, i, n) } else { score }
+        if MASKED {
+            inputs.mask.apply::<R, FULL>(score, i, n)
+        } else {
+            score
+        }
     }
 
     #[inline(always)]
-    unsafe fn value<R: Register<T>, const FULL: bool>(&self, inputs: &Inputs<T>, i: usize, n: usize) -> R {
+    unsafe fn value<R: Register<T>, const FULL: bool>(
+        &self,
+        inputs: &Inputs<T>,
+        i: usize,
+        n: usize,
+    ) -> R {
         inputs.v.load::<R, FULL>(i, n)
     }
 
     #[inline(always)]
-    unsafe fn add_residual<R: Register<T>, const FULL: bool>(&self, y: R, _: &Inputs<T>, _: usize, _: usize) -> R {
+    unsafe fn add_residual<R: Register<T>, const FULL: bool>(
+        &self,
+        y: R,
+        _: &Inputs<T>,
+        _: usize,
+        _: usize,
+    ) -> R {
         y
     }
 
@@ -93,5 +117,23 @@ impl<T: Element, const MASKED: bool> Op for ElementwiseAttention<T, MASKED> {
         if MASKED {
             gradients.mask.put::<T, R, FULL>(grad.of_kept(grad.z), i, n);
         }
+    }
+}
+
+impl<T: Element, const MASKED: bool> Formula for ElementwiseAttention<T, MASKED> {
+    fn score_of(&self, x: &[T::Acc]) -> T::Acc {
+        self.scale * x[Q] * x[K]
+    }
+    fn value_of(&self, x: &[T::Acc]) -> T::Acc {
+        x[V]
+    }
+    fn output_of(&self, _: &[T::Acc], attended: T::Acc) -> T::Acc {
+        attended
+    }
+    fn gradients_of(&self, x: &[T::Acc], _: T::Acc, z: T::Acc, v: T::Acc) -> Vec<T::Acc> {
+        vec![self.scale * z * x[K], self.scale * z * x[Q], v, z]
+    }
+    fn has_boolean_mask(&self) -> bool {
+        self.boolean
     }
 }

@@ -5,6 +5,7 @@ use crate::block::{Block, Register, Sink, Source};
 use crate::kernel::{GRADIENTS, Op, Upstream};
 use crate::mask::Mask;
 use crate::numerics::Element;
+use crate::plain::Formula;
 
 pub const X: usize = 0;
 /// w_q, w_k, w_v, then b_q, b_k, b_v.
@@ -70,8 +71,16 @@ impl<T: Element, const GENERAL: bool> Op for ElementwiseSelfAttention<T, GENERAL
     unsafe fn inputs(&self, block: &Block, row: usize) -> Inputs<T> {
         Inputs {
             x: block.source(X, row),
-            w: [block.source(W, row), block.source(W + 1, row), block.source(W + 2, row)],
-            b: [block.source(B, row), block.source(B + 1, row), block.source(B + 2, row)],
+            w: [
+                block.source(W, row),
+                block.source(W + 1, row),
+                block.source(W + 2, row),
+            ],
+            b: [
+                block.source(B, row),
+                block.source(B + 1, row),
+                block.source(B + 2, row),
+            ],
             mask: Mask::new(block, MASK, row, self.boolean),
         }
     }
@@ -88,21 +97,45 @@ impl<T: Element, const GENERAL: bool> Op for ElementwiseSelfAttention<T, GENERAL
     }
 
     #[inline(always)]
-    unsafe fn score<V: Register<T>, const FULL: bool>(&self, inputs: &Inputs<T>, i: usize, n: usize) -> V {
+    unsafe fn score<V: Register<T>, const FULL: bool>(
+        &self,
+        inputs: &Inputs<T>,
+        i: usize,
+        n: usize,
+    ) -> V {
         let q = self.project::<V, FULL>(inputs, 0, i, n);
         let k = self.project::<V, FULL>(inputs, 1, i, n);
         let score = q.mul(V::splat(self.scale_base_2)).mul(k);
-        if GENERAL && !inputs.mask.is_absent() { inputs.mask.apply::<V, FULL>(score, i, n) } else { score }
+        if GENERAL && !inputs.mask.is_absent() {
+            inputs.mask.apply::<V, FULL>(score, i, n)
+        } else {
+            score
+        }
     }
 
     #[inline(always)]
-    unsafe fn value<V: Register<T>, const FULL: bool>(&self, inputs: &Inputs<T>, i: usize, n: usize) -> V {
+    unsafe fn value<V: Register<T>, const FULL: bool>(
+        &self,
+        inputs: &Inputs<T>,
+        i: usize,
+        n: usize,
+    ) -> V {
         self.project::<V, FULL>(inputs, 2, i, n)
     }
 
     #[inline(always)]
-    unsafe fn add_residual<V: Register<T>, const FULL: bool>(&self, y: V, inputs: &Inputs<T>, i: usize, n: usize) -> V {
-        if self.residual { y.add(inputs.x.load::<V, FULL>(i, n)) } else { y }
+    unsafe fn add_residual<V: Register<T>, const FULL: bool>(
+        &self,
+        y: V,
+        inputs: &Inputs<T>,
+        i: usize,
+        n: usize,
+    ) -> V {
+        if self.residual {
+            y.add(inputs.x.load::<V, FULL>(i, n))
+        } else {
+            y
+        }
     }
 
     #[inline(always)]
@@ -136,5 +169,32 @@ impl<T: Element, const GENERAL: bool> Op for ElementwiseSelfAttention<T, GENERAL
         if GENERAL {
             gradients.mask.put::<T, V, FULL>(grad.of_kept(grad.z), i, n);
         }
+    }
+}
+
+impl<T: Element, const GENERAL: bool> Formula for ElementwiseSelfAttention<T, GENERAL> {
+    fn score_of(&self, x: &[T::Acc]) -> T::Acc {
+        let [q, k] = [0, 1].map(|j| x[X] * x[W + j] + x[B + j]);
+        self.scale * q * k
+    }
+    fn value_of(&self, x: &[T::Acc]) -> T::Acc {
+        x[X] * x[W + 2] + x[B + 2]
+    }
+    fn output_of(&self, x: &[T::Acc], attended: T::Acc) -> T::Acc {
+        if self.residual {
+            attended + x[X]
+        } else {
+            attended
+        }
+    }
+    fn gradients_of(&self, x: &[T::Acc], y: T::Acc, z: T::Acc, v: T::Acc) -> Vec<T::Acc> {
+        let [q, k] = [0, 1].map(|j| x[X] * x[W + j] + x[B + j]);
+        let (of_q, of_k) = (self.scale * z * k, self.scale * z * q);
+        let of_x = of_q * x[W] + of_k * x[W + 1] + v * x[W + 2];
+        let of_x = if self.residual { of_x + y } else { of_x };
+        vec![of_x, of_q * x[X], of_k * x[X], v * x[X], of_q, of_k, v, z]
+    }
+    fn has_boolean_mask(&self) -> bool {
+        self.boolean
     }
 }

@@ -15,14 +15,6 @@ impl Isa for Portable {
     type F64 = Array<f64, 2>;
 }
 
-/// One lane.
-pub struct Single;
-
-impl Isa for Single {
-    type F32 = Array<f32, 1>;
-    type F64 = Array<f64, 1>;
-}
-
 impl<S: Float, const N: usize> Array<S, N> {
     #[inline(always)]
     fn zip(self, other: Self, f: impl Fn(S, S) -> S) -> Self {
@@ -60,7 +52,9 @@ impl<S: Float, const N: usize> Vector for Array<S, N> {
     }
     #[inline(always)]
     unsafe fn mul_add(self, b: Self, c: Self) -> Self {
-        Array(std::array::from_fn(|i| self.0[i].fused_mul_add(b.0[i], c.0[i])))
+        Array(std::array::from_fn(|i| {
+            self.0[i].fused_mul_add(b.0[i], c.0[i])
+        }))
     }
     #[inline(always)]
     unsafe fn max(self, other: Self) -> Self {
@@ -72,16 +66,26 @@ impl<S: Float, const N: usize> Vector for Array<S, N> {
     }
     #[inline(always)]
     unsafe fn zero_where_less(self, x: Self, low: Self) -> Self {
-        Array(std::array::from_fn(|i| if x.0[i] < low.0[i] { S::ZERO } else { self.0[i] }))
+        Array(std::array::from_fn(|i| {
+            if x.0[i] < low.0[i] {
+                S::ZERO
+            } else {
+                self.0[i]
+            }
+        }))
     }
     #[inline(always)]
     unsafe fn first(self, n: usize) -> Self {
-        Array(std::array::from_fn(|i| if i < n { self.0[i] } else { S::NEG_INFINITY }))
+        Array(std::array::from_fn(|i| {
+            if i < n { self.0[i] } else { S::NEG_INFINITY }
+        }))
     }
     #[inline(always)]
     unsafe fn keep(self, mask: *const u8, n: usize) -> Self {
         let kept = |i: usize| i >= n || *mask.add(i) != 0;
-        Array(std::array::from_fn(|i| if kept(i) { self.0[i] } else { S::NEG_INFINITY }))
+        Array(std::array::from_fn(|i| {
+            if kept(i) { self.0[i] } else { S::NEG_INFINITY }
+        }))
     }
     #[inline(always)]
     unsafe fn extract(self) -> S {
@@ -93,14 +97,22 @@ impl<S: Float, const N: usize> Vector for Array<S, N> {
     }
     #[inline(always)]
     unsafe fn reduce_max(self) -> S {
-        self.0.into_iter().fold(S::NEG_INFINITY, |a, b| if b > a { b } else { a })
+        self.0
+            .into_iter()
+            .fold(S::NEG_INFINITY, |a, b| if b > a { b } else { a })
     }
 }
 
 impl<T: Element, const N: usize> Lanes<T> for Array<T::Acc, N> {
     #[inline(always)]
     unsafe fn load_from<const FULL: bool>(p: *const T, n: usize) -> Self {
-        let lane = |i: usize| if FULL || i < n { (*p.add(i)).to_acc() } else { T::Acc::ZERO };
+        let lane = |i: usize| {
+            if FULL || i < n {
+                (*p.add(i)).to_acc()
+            } else {
+                T::Acc::ZERO
+            }
+        };
         Array(std::array::from_fn(lane))
     }
     #[inline(always)]

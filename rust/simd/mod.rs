@@ -88,6 +88,7 @@ pub enum Simd {
     Avx2,
     /// Four lanes of plain Rust, which compilers turn into SSE2 or NEON.
     Portable,
+    /// The plain loops of [`crate::plain`], which are not kernels.
     Scalar,
 }
 
@@ -127,7 +128,9 @@ impl Simd {
     /// The one in use: the best that the processor has, or the one that `EWA_SIMD` names.
     pub fn current() -> Result<Simd, String> {
         static CURRENT: OnceLock<Result<Simd, String>> = OnceLock::new();
-        CURRENT.get_or_init(|| choose(std::env::var("EWA_SIMD").ok().as_deref())).clone()
+        CURRENT
+            .get_or_init(|| choose(std::env::var("EWA_SIMD").ok().as_deref()))
+            .clone()
     }
 
     /// Run `task` compiled for this instruction set.
@@ -140,7 +143,6 @@ impl Simd {
                 Simd::Avx512 => avx512::run(task),
                 #[cfg(target_arch = "x86_64")]
                 Simd::Avx2 => avx2::run(task),
-                Simd::Scalar => task.run::<array::Single>(),
                 _ => task.run::<array::Portable>(),
             }
         }
