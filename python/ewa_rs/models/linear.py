@@ -13,7 +13,7 @@ def linear(
     input_shape: tuple[int, int, int],
     num_classes: int,
     *,
-    normalise: bool = True,
+    normalise: bool = False,
     hidden: int | str | None = "auto",
 ) -> nn.Sequential:
     """Build the classifier of `ewa` by itself: what attention adds is measured against it.
@@ -25,7 +25,8 @@ def linear(
     num_classes
         Number of classes.
     normalise
-        Zero mean and unit variance of each image, without parameters, as `ewa` has it.
+        Zero mean and unit variance of each image, without parameters, as `ewa` has it; here it
+        costs accuracy, so that the control does without.
     hidden
         Width of the classifier's dense layer, 0 for none, "auto" for one with colour images only.
     """

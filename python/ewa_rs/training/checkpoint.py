@@ -45,10 +45,10 @@ class CheckpointInfo:
 def save_checkpoint(path: Path, model: nn.Module, info: CheckpointInfo) -> None:
     """Write the weights of a network as safetensors, atomically."""
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    details = json.dumps({**asdict(info), "num_classes": info.num_classes})
-    marker = {"format": FORMAT, "version": str(VERSION), "info": details}
+    details = {"version": VERSION, **asdict(info), "num_classes": info.num_classes}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata=marker)
+        # One entry: safetensors does not keep the order of several.
+        save_file(tensors, temporary, metadata={FORMAT: json.dumps(details)})
 
 
 def load_checkpoint(
@@ -72,14 +72,16 @@ def load_checkpoint(
     """
     path = Path(path)
     metadata, tensors = _read(path)
-    if metadata.get("format") != FORMAT:
+    if FORMAT not in metadata:
         raise ValueError(f"{path}: safetensors, but no checkpoint of ewa_rs")
-    if metadata.get("version") != str(VERSION):
-        raise ValueError(
-            f"{path}: checkpoint version {metadata.get('version')}, this ewa_rs reads {VERSION}"
-        )
     try:
-        values = json.loads(metadata["info"])
+        values = json.loads(metadata[FORMAT])
+        version = values.pop("version")
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path}: damaged checkpoint ({_one_line(error)})") from error
+    if version != VERSION:
+        raise ValueError(f"{path}: checkpoint version {version}, this ewa_rs reads {VERSION}")
+    try:
         values.pop("num_classes")
         lists = ("input_shape", "class_names", "mean", "std")
         info = CheckpointInfo(**values | {name: tuple(values[name]) for name in lists})
@@ -116,7 +118,7 @@ def load_state(path: Path, device: torch.device) -> dict[str, Any]:
     """Read what `save_state` wrote; anything else is a ValueError that names the file."""
     try:
         state = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
         raise ValueError(f"{path}: truncated, or no training state") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise ValueError(f"{path}: no training state of ewa_rs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from ewa_rs.training.images import decode_images, list_images
 Parts = tuple["Split", "Split", list[str]]
 #: Part of `digits` kept for testing, and the seed of that split: the same in every run.
 _DIGITS_TEST, _DIGITS_SEED = 0.2, 0
+#: What torchvision raises for files that are missing, cut short or of another kind.
+_UNREADABLE = (AssertionError, EOFError, IndexError, RuntimeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -88,29 +91,23 @@ SOURCES: dict[str, Callable[[Path], Parts]] = {
 
 
 def _torchvision(source: Callable[..., Any], directory: Path, belongs: str) -> tuple[Any, Any]:
-    """Both parts of a torchvision data set, downloaded only if it is not there."""
-    try:
-        return _both(source, directory, download=False)
-    except RuntimeError:  # not there, or its checksum differs
-        pass
+    """Both parts of a torchvision data set, downloaded or unpacked only if it is not there."""
+
+    def both(*, download: bool) -> tuple[Any, Any]:
+        train, test = (source(directory, train=part, download=download) for part in (True, False))
+        return train, test
+
+    with suppress(*_UNREADABLE):
+        return both(download=False)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        return _both(source, directory, download=True)
-    except (OSError, RuntimeError) as error:
+        return both(download=True)
+    except (OSError, *_UNREADABLE) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise FileNotFoundError(
-            f"{source.__name__} is not in {directory} and could not be downloaded "
-            f"({' '.join(str(error).split())}). What belongs there: {belongs}"
+            f"{source.__name__} in {directory} is missing or damaged, and could not be "
+            f"downloaded ({reason}). What belongs there: {belongs}"
         ) from error
-
-
-def _both(source: Callable[..., Any], directory: Path, *, download: bool) -> tuple[Any, Any]:
-    try:
-        train, test = (source(directory, train=part, download=download) for part in (True, False))
-    except (AssertionError, EOFError, IndexError, ValueError) as error:
-        raise ValueError(
-            f"{source.__name__} in {directory}: a damaged file; delete it and try again"
-        ) from error
-    return train, test
 
 
 def image_folder(folder: Path, size: int | None, channels: int | None) -> Parts:
