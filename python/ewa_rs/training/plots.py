@@ -72,10 +72,10 @@ def _draw_paper(axes: Axes, results: dict[str, Any]) -> None:
     if paper is None or baseline is None:
         return
     share, ratio = paper
-    axes.plot(share * baseline.parameters, 100 * ratio * baseline.accuracy, "*", markersize=14,
-              markerfacecolor="none", color="black", linestyle="none",
-              label=f"the paper's claim:\n{100 * ratio:.0f} % of {baseline.model}'s accuracy\n"
-                    f"at {100 * share:.0f} % of its parameters")  # fmt: skip
+    axes.errorbar(share * baseline.parameters, 100 * ratio * baseline.accuracy, fmt="*",
+                  markersize=14, markerfacecolor="none", color="black",
+                  label=f"the paper's claim:\n{100 * ratio:.0f} % of {baseline.model}'s accuracy\n"
+                        f"at {100 * share:.0f} % of its parameters")  # fmt: skip
 
 
 def _figure(columns: int = 1) -> tuple[Figure, Any]:
