@@ -53,7 +53,7 @@ impl Operand {
             && shape
                 .iter()
                 .zip(&self.strides)
-                .any(|(&n, &s)| n > 1 && s == 0)
+                .any(|(&n, &s)| n != 1 && s == 0)
     }
 }
 

@@ -148,7 +148,7 @@ fn as_arrays<'py>(
             arrays.push(None);
             continue;
         };
-        let array = as_array(object)?;
+        let array = as_array(names[j], object)?;
         let dtype = checked_dtype(names[j], &array, j == mask)?;
         if dtype != DType::Bool {
             // A mask does not take part in the promotion: it becomes what the others are.
@@ -181,12 +181,19 @@ fn numpy(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
 }
 
 /// An aligned array in native byte order: the object itself if it is one.
-fn as_array<'py>(object: &Bound<'py, PyAny>) -> PyResult<Array<'py>> {
+fn as_array<'py>(name: &str, object: &Bound<'py, PyAny>) -> PyResult<Array<'py>> {
     let array = match object.cast::<PyUntypedArray>() {
         Ok(array) => array.clone(),
-        Err(_) => numpy(object.py())?
-            .call_method1("asarray", (object,))?
-            .cast_into()?,
+        Err(_) => {
+            let found = numpy(object.py())?.call_method1("asarray", (object,));
+            let found = found.map_err(|error| {
+                let kind = object.get_type();
+                PyValueError::new_err(format!(
+                    "{name}: expected an array, got a {kind} that is none: {error}"
+                ))
+            })?;
+            found.cast_into()?
+        }
     };
     let aligned = unsafe { (*array.as_array_ptr()).fields.flags & NPY_ARRAY_ALIGNED != 0 };
     if aligned && array.dtype().is_native_byteorder() != Some(false) {

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod arrays;
+mod dlpack;
 mod tensors;
 mod view;
 

@@ -4,7 +4,7 @@
 use super::arguments::{broadcast_shape, call};
 use super::view::View;
 use crate::dispatch::{Direction, OpName};
-use crate::kernel::{GRADIENTS, Y};
+use crate::kernel::{GRADIENTS, INVERSE, MAXIMUM, WEIGHTS, Y};
 use pyo3::prelude::*;
 
 type Tensor<'py> = Option<Bound<'py, PyAny>>;
@@ -15,7 +15,7 @@ struct Arguments<'py> {
     axes: Vec<usize>,
     scale: f64,
     residual: bool,
-    others: [Tensor<'py>; 4],
+    others: [Tensor<'py>; 3],
     gradients: Vec<Tensor<'py>>,
 }
 
@@ -39,20 +39,18 @@ fn run(py: Python<'_>, op: OpName, direction: Direction, arguments: Arguments<'_
     }
     let mut call = call(op, &inputs, shape, softmax, arguments.scale);
     call.residual = arguments.residual;
-    let others = arguments
-        .others
-        .iter()
-        .enumerate()
-        .map(|(j, tensor)| (Y + j, tensor));
-    let gradients = arguments
-        .gradients
-        .iter()
-        .enumerate()
-        .map(|(j, tensor)| (GRADIENTS + j, tensor));
-    for (j, tensor) in others.chain(gradients) {
+    let [y, weights, statistics] = &arguments.others;
+    let results = [(Y, y), (WEIGHTS, weights)].into_iter();
+    let gradients = arguments.gradients.iter().enumerate();
+    for (j, tensor) in results.chain(gradients.map(|(j, tensor)| (GRADIENTS + j, tensor))) {
         if let Some(view) = view(tensor)? {
             call.call.operands[j] = view.operand(&call.call.shape);
         }
+    }
+    if let Some(view) = view(statistics)? {
+        let (first, second) = view.halves();
+        call.call.operands[MAXIMUM] = first.operand(&call.call.shape);
+        call.call.operands[INVERSE] = second.operand(&call.call.shape);
     }
     py.detach(|| call.run(direction, simd));
     Ok(())
@@ -60,7 +58,8 @@ fn run(py: Python<'_>, op: OpName, direction: Direction, arguments: Arguments<'_
 
 macro_rules! tensor_functions {
     ($op:ident, $forward:ident, $backward:ident, $inputs:literal) => {
-        /// Fill `outputs` (output, weights or None, maxima, inverses).
+        /// Fill `outputs`: output, weights or None, and the statistics (maxima and inverses, one behind
+        /// the other along a first axis).
         #[pyfunction]
         pub fn $forward<'py>(
             py: Python<'py>,
@@ -68,7 +67,7 @@ macro_rules! tensor_functions {
             axes: Vec<usize>,
             scale: f64,
             residual: bool,
-            outputs: [Tensor<'py>; 4],
+            outputs: [Tensor<'py>; 3],
         ) -> PyResult<()> {
             let arguments = Arguments {
                 inputs: inputs.into(),
@@ -82,7 +81,7 @@ macro_rules! tensor_functions {
         }
 
         /// Fill `gradients`, those of the inputs, of which any may be None; `saved` is (gradient of the
-        /// output, gradient of the weights or None, maxima, inverses).
+        /// output, gradient of the weights or None, statistics).
         #[pyfunction]
         pub fn $backward<'py>(
             py: Python<'py>,
@@ -90,7 +89,7 @@ macro_rules! tensor_functions {
             axes: Vec<usize>,
             scale: f64,
             residual: bool,
-            saved: [Tensor<'py>; 4],
+            saved: [Tensor<'py>; 3],
             gradients: [Tensor<'py>; $inputs],
         ) -> PyResult<()> {
             let arguments = Arguments {

@@ -1,5 +1,6 @@
 //! Where the memory of a NumPy array or a torch tensor lies.
 
+use super::dlpack;
 use crate::dispatch::DType;
 use crate::layout::Operand;
 use numpy::npyffi::flags::NPY_ARRAY_WRITEABLE;
@@ -31,6 +32,43 @@ impl View {
 
     /// A torch tensor on the CPU, which the caller has checked.
     pub fn of_tensor(tensor: &Bound<'_, PyAny>) -> PyResult<View> {
+        let view = match dlpack::borrow(tensor) {
+            Some(borrowed) => View::of_borrowed(&borrowed),
+            None => None,
+        };
+        let view = view.map_or_else(|| View::of_tensor_by_attributes(tensor), Ok)?;
+        if view.data.is_null() && !view.shape.contains(&0) {
+            let kind = tensor.get_type().fully_qualified_name()?;
+            return Err(PyTypeError::new_err(format!(
+                "expected tensors with memory, got a {kind} without"
+            )));
+        }
+        Ok(view)
+    }
+
+    fn of_borrowed(tensor: &dlpack::Borrowed<'_>) -> Option<View> {
+        let dtype = match (tensor.dtype.code, tensor.dtype.bits, tensor.dtype.lanes) {
+            (2, 16, 1) => DType::F16,
+            (2, 32, 1) => DType::F32,
+            (2, 64, 1) => DType::F64,
+            (4, 16, 1) => DType::BF16,
+            (6, 8, 1) => DType::Bool,
+            _ => return None,
+        };
+        Some(View {
+            data: tensor.data,
+            dtype: Some(dtype),
+            shape: tensor.shape.iter().map(|&n| n as usize).collect(),
+            strides: tensor
+                .strides
+                .iter()
+                .map(|&s| s as isize * dtype.item() as isize)
+                .collect(),
+        })
+    }
+
+    /// For a torch that has no exchange interface.
+    fn of_tensor_by_attributes(tensor: &Bound<'_, PyAny>) -> PyResult<View> {
         let py = tensor.py();
         let dtype = tensor_dtype(&tensor.getattr(intern!(py, "dtype"))?)?;
         let strides: Vec<isize> = tensor.call_method0(intern!(py, "stride"))?.extract()?;
@@ -68,6 +106,18 @@ impl View {
             item: self.dtype.map_or(1, DType::item),
             strides,
         }
+    }
+
+    /// The two parts of an array whose first axis is two long.
+    pub fn halves(self) -> (View, View) {
+        let step = self.strides.first().copied().unwrap_or(0);
+        let part = |offset: isize| View {
+            data: self.data.wrapping_offset(offset),
+            dtype: self.dtype,
+            shape: self.shape[1..].to_vec(),
+            strides: self.strides[1..].to_vec(),
+        };
+        (part(0), part(step))
     }
 
     /// The addresses from the first byte to behind the last.

@@ -21,10 +21,11 @@ def are_tensors(**arguments: Any) -> bool:
     torch = sys.modules.get("torch")
     if torch is None:
         return False
+    tensor = torch.Tensor
+    kinds_found = {isinstance(value, tensor) for value in arguments.values() if value is not None}
+    if len(kinds_found) == 1:
+        return kinds_found.pop()
     given = {name: value for name, value in arguments.items() if value is not None}
-    tensors = {name: isinstance(value, torch.Tensor) for name, value in given.items()}
-    if all(tensors.values()) or not any(tensors.values()):
-        return any(tensors.values())
     kinds = ", ".join(f"{name} {_type_name(value)}" for name, value in given.items())
     raise TypeError(f"{kinds}: expected torch tensors or NumPy arrays, not both")
 
@@ -44,21 +45,22 @@ def promote(**tensors: Tensor | None) -> list[Tensor | None]:
     """Return the tensors in their common floating-point type, on their common device."""
     import torch
 
-    given = {name: t for name, t in tensors.items() if t is not None}
-    for name, t in given.items():
-        if t.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+    values = list(tensors.values())
+    given = [t for t in values if t is not None]
+    dtype, device = given[0].dtype, given[0].device
+    floats = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+    if dtype in floats and all(t.dtype is dtype and t.device == device for t in given):
+        return values
+    for name, t in tensors.items():
+        if t is not None and t.dtype not in floats:
             raise TypeError(
                 f"{name}: expected float16, bfloat16, float32 or float64, got {_dtype(t)}; "
                 f"cast it, for example with {name}.float()"
             )
-    check_devices(**given)
-    dtypes = {t.dtype for t in given.values()}
-    if len(dtypes) == 1:
-        return list(tensors.values())
-    dtype = dtypes.pop()
-    for other in dtypes:
-        dtype = torch.promote_types(dtype, other)
-    return [None if t is None else t.to(dtype) for t in tensors.values()]
+    check_devices(**{name: t for name, t in tensors.items() if t is not None})
+    for t in given:
+        dtype = torch.promote_types(dtype, t.dtype)
+    return [None if t is None else t.to(dtype) for t in values]
 
 
 def check_devices(**tensors: Tensor) -> None:
@@ -72,18 +74,25 @@ def broadcast_shape(**tensors: Tensor | None) -> torch.Size:
     """Return the common shape by NumPy's rules."""
     import torch
 
-    given = {name: t for name, t in tensors.items() if t is not None}
+    shapes = [t.shape for t in tensors.values() if t is not None]
+    # The two usual cases: all are alike, or the others are the last dimensions of the longest.
+    shape = max(shapes, key=len)
+    if all(s == shape or s == shape[len(shape) - len(s) :] for s in shapes):
+        return shape
     try:
-        return torch.broadcast_shapes(*(t.shape for t in given.values()))
+        return torch.broadcast_shapes(*shapes)
     except RuntimeError:
-        shapes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in given.items())
-        message = f"{shapes}: expected shapes that broadcast against each other"
+        given = {name: t for name, t in tensors.items() if t is not None}
+        listed = ", ".join(f"{name} {tuple(t.shape)}" for name, t in given.items())
+        message = f"{listed}: expected shapes that broadcast against each other"
         raise ValueError(message) from None
 
 
 def normalize_axes(axis: int | Sequence[int], shape: Sequence[int]) -> list[int]:
     """Return `axis` as a list of axes counted from the front."""
     ndim = len(shape)
+    if type(axis) is int and -ndim <= axis < ndim:
+        return [axis + ndim if axis < 0 else axis]
     try:
         if isinstance(axis, bool):
             raise TypeError
@@ -112,6 +121,8 @@ def normalize_axes(axis: int | Sequence[int], shape: Sequence[int]) -> list[int]
 def default_scale(scale: float | None, shape: Sequence[int], axes: Sequence[int]) -> float:
     """Return 1/√n for the n elements of a slice, unless a scale is given."""
     if scale is not None:
+        if isinstance(scale, str) or not hasattr(scale, "__float__"):
+            raise TypeError(f"scale: expected a number, got {scale!r}")
         return float(scale)
     n = math.prod(shape[d] for d in axes)
     return 1.0 / math.sqrt(max(n, 1))
@@ -143,11 +154,13 @@ def check_mask(mask: Tensor | None, like: Tensor, shape: Sequence[int]) -> Tenso
 
 def choose_backend(backend: str | None, like: Tensor) -> str:
     """Return 'rust' or 'torch': what is asked for, if it can, else Rust for CPU tensors."""
+    if backend is None:
+        return "rust" if like.is_cpu else "torch"
     if backend not in BACKENDS:
         raise ValueError(f"backend: expected None, 'rust' or 'torch', got {backend!r}")
     if backend == "rust" and like.device.type != "cpu":
         raise ValueError(f"backend: 'rust' takes tensors on the CPU, got tensors on {like.device}")
-    return backend or ("rust" if like.device.type == "cpu" else "torch")
+    return backend
 
 
 def empty_result(shape: torch.Size, *inputs: Tensor) -> Tensor:

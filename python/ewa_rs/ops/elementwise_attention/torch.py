@@ -29,11 +29,14 @@ def elementwise_attention(
     axes = _arguments.normalize_axes(axis, shape)
     scale = _arguments.default_scale(scale, shape, axes)
     mask = _arguments.check_mask(mask, q, shape)
-    if _arguments.choose_backend(backend, q) == "rust":
-        y, a = ElementwiseAttention.apply(q, k, v, mask, axes, scale, return_weights)
-    else:
+    if _arguments.choose_backend(backend, q) == "torch":
         y, a = composite(q, k, v, mask, axes, scale)
-    y = _arguments.write_out(out, y, q, k, v, mask)
+    elif needs_grad(q, k, v, mask):
+        y, a = ElementwiseAttention.apply(q, k, v, mask, shape, axes, scale, return_weights)
+    else:
+        y, a, _ = forward((q, k, v, mask), shape, axes, scale, return_weights)
+    if out is not None:
+        y = _arguments.write_out(out, y, q, k, v, mask)
     return (y, a) if return_weights else y
 
 
@@ -77,51 +80,68 @@ def _keeps_nothing(z: Tensor, axes: Sequence[int]) -> Tensor:
     return z.detach().amax(tuple(axes), keepdim=True) == -torch.inf
 
 
+def forward(
+    inputs: Sequence[Tensor | None],
+    shape: torch.Size,
+    axes: list[int],
+    scale: float,
+    return_weights: bool,
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Output, weights and statistics by the Rust kernels."""
+    y = _arguments.empty_result(shape, *inputs[:3])
+    a = torch.empty_like(y) if return_weights else None
+    stats = statistics(y, axes)
+    _core.elementwise_attention_forward(inputs, axes, scale, False, (y, a, stats))
+    return y, a, stats
+
+
 class ElementwiseAttention(torch.autograd.Function):
     """The Rust kernels. Saved for the backward: the inputs and two numbers a slice."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        mask: Tensor | None,
-        axes: list[int],
-        scale: float,
-        return_weights: bool,
-    ) -> tuple[Tensor, Tensor | None]:
-        shape = torch.broadcast_shapes(q.shape, k.shape, v.shape)
-        y = _arguments.empty_result(shape, q, k, v)
-        a = torch.empty_like(y) if return_weights else None
-        maximum, inverse = statistics(y, axes)
-        _core.elementwise_attention_forward(
-            (q, k, v, mask), axes, scale, False, (y, a, maximum, inverse)
-        )
-        ctx.save_for_backward(q, k, v, mask, maximum, inverse)
+    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor | None]:
+        inputs, (shape, axes, scale, return_weights) = arguments[:4], arguments[4:]
+        y, a, stats = forward(inputs, shape, axes, scale, return_weights)
+        ctx.save_for_backward(*inputs, stats)
         ctx.settings = (axes, scale)
         return y, a
 
     @staticmethod
     def backward(ctx: Any, grad_y: Tensor, grad_a: Tensor | None) -> tuple[Any, ...]:
-        *inputs, maximum, inverse = ctx.saved_tensors
+        *inputs, stats = ctx.saved_tensors
         axes, scale = ctx.settings
         wanted = ctx.needs_input_grad[:4]
         if torch.is_grad_enabled():
-            return *differentiable_gradients(composite, inputs, wanted, grad_y, grad_a, axes, scale), *[None] * 3
-        gradients = tuple(
-            torch.empty_like(t) if want else None for t, want in zip(inputs, wanted, strict=True)
-        )
-        saved = (grad_y, grad_a, maximum, inverse)
-        _core.elementwise_attention_backward(tuple(inputs), axes, scale, False, saved, gradients)
-        return *gradients, None, None, None
+            gradients = differentiable_gradients(
+                composite, inputs, wanted, grad_y, grad_a, axes, scale
+            )
+        else:
+            gradients = empty_gradients(inputs, wanted)
+            saved = (grad_y, grad_a, stats)
+            _core.elementwise_attention_backward(inputs, axes, scale, False, saved, gradients)
+        return *gradients, None, None, None, None
 
 
-def statistics(y: Tensor, axes: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Two uninitialised numbers a slice of `y`, in the type computed in."""
-    shape = [1 if d in axes else size for d, size in enumerate(y.shape)]
-    dtype = torch.promote_types(y.dtype, torch.float32)
-    return y.new_empty(shape, dtype=dtype), y.new_empty(shape, dtype=dtype)
+def empty_gradients(
+    inputs: Sequence[Tensor | None], wanted: Sequence[bool]
+) -> list[Tensor | None]:
+    """Uninitialised gradients of the inputs that want one."""
+    pairs = zip(inputs, wanted, strict=True)
+    return [torch.empty_like(t) if want and t is not None else None for t, want in pairs]
+
+
+def statistics(y: Tensor, axes: Sequence[int]) -> Tensor:
+    """Two uninitialised numbers for each slice of `y`, in the type computed in."""
+    shape = list(y.shape)
+    for d in axes:
+        shape[d] = 1
+    dtype = torch.float64 if y.dtype is torch.float64 else torch.float32
+    return torch.empty((2, *shape), dtype=dtype)
+
+
+def needs_grad(*tensors: Tensor | None) -> bool:
+    """Whether autograd has to know about a call with these arguments."""
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
 
 
 def differentiable_gradients(

@@ -40,11 +40,14 @@ def elementwise_self_attention(
     scale = _arguments.default_scale(scale, shape, axes)
     mask = _arguments.check_mask(mask, promoted[0], shape)  # type: ignore[arg-type]
     settings = (axes, scale, residual)
-    if _arguments.choose_backend(backend, x) == "rust":
-        y, a = ElementwiseSelfAttention.apply(*promoted, mask, *settings, return_weights)
-    else:
+    if _arguments.choose_backend(backend, x) == "torch":
         y, a = composite(*promoted, mask, *settings)
-    y = _arguments.write_out(out, y, *promoted, mask)
+    elif elementwise_attention.needs_grad(*promoted, mask):
+        y, a = ElementwiseSelfAttention.apply(*promoted, mask, shape, *settings, return_weights)
+    else:
+        y, a, _ = forward((*promoted, mask), shape, *settings, return_weights)
+    if out is not None:
+        y = _arguments.write_out(out, y, *promoted, mask)
     return (y, a) if return_weights else y
 
 
@@ -73,35 +76,43 @@ def composite(
     return (y + x if residual else y).to(dtype), a.to(dtype)
 
 
+def forward(
+    inputs: Sequence[Tensor | None],
+    shape: torch.Size,
+    axes: list[int],
+    scale: float,
+    residual: bool,
+    return_weights: bool,
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Output, weights and statistics by the fused Rust kernels."""
+    y = _arguments.empty_result(shape, inputs[0])  # type: ignore[arg-type]
+    a = torch.empty_like(y) if return_weights else None
+    stats = elementwise_attention.statistics(y, axes)
+    _core.elementwise_self_attention_forward(inputs, axes, scale, residual, (y, a, stats))
+    return y, a, stats
+
+
 class ElementwiseSelfAttention(torch.autograd.Function):
     """The fused Rust kernels. Saved for the backward: the inputs and two numbers a slice."""
 
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor | None]:
-        inputs, (axes, scale, residual, return_weights) = arguments[:8], arguments[8:]
-        shape = torch.broadcast_shapes(*(t.shape for t in inputs[:7] if t is not None))
-        y = _arguments.empty_result(shape, inputs[0])
-        a = torch.empty_like(y) if return_weights else None
-        statistics = elementwise_attention.statistics(y, axes)
-        _core.elementwise_self_attention_forward(
-            inputs, axes, scale, residual, (y, a, *statistics)
-        )
-        ctx.save_for_backward(*inputs, *statistics)
-        ctx.settings = (axes, scale, residual)
+        inputs, (shape, *settings, return_weights) = arguments[:8], arguments[8:]
+        y, a, stats = forward(inputs, shape, *settings, return_weights)
+        ctx.save_for_backward(*inputs, stats)
+        ctx.settings = settings
         return y, a
 
     @staticmethod
     def backward(ctx: Any, grad_y: Tensor, grad_a: Tensor | None) -> tuple[Any, ...]:
-        *inputs, maximum, inverse = ctx.saved_tensors
+        *inputs, stats = ctx.saved_tensors
         wanted = ctx.needs_input_grad[:8]
         if torch.is_grad_enabled():
             gradients = elementwise_attention.differentiable_gradients(
                 composite, inputs, wanted, grad_y, grad_a, *ctx.settings
             )
-            return *gradients, None, None, None, None
-        buffers = tuple(
-            torch.empty_like(t) if want else None for t, want in zip(inputs, wanted, strict=True)
-        )
-        saved = (grad_y, grad_a, maximum, inverse)
-        _core.elementwise_self_attention_backward(tuple(inputs), *ctx.settings, saved, buffers)
-        return *buffers, None, None, None, None
+        else:
+            gradients = elementwise_attention.empty_gradients(inputs, wanted)
+            saved = (grad_y, grad_a, stats)
+            _core.elementwise_self_attention_backward(inputs, *ctx.settings, saved, gradients)
+        return *gradients, None, None, None, None, None
