@@ -1,0 +1,140 @@
+"""Batches, metrics, devices and precisions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import confusion_matrix as reference_matrix
+
+from ewa_rs.models import create_model
+from ewa_rs.training import device as devices
+from ewa_rs.training.batches import Normaliser, augment
+from ewa_rs.training.device import pick_memory_format, resolve_device, resolve_precision
+from ewa_rs.training.evaluation import predict_logits
+from ewa_rs.training.metrics import Totals, confusion_matrix, summary
+from ewa_rs.training.setup import epoch_seed
+
+
+def model(name: str) -> torch.nn.Module:
+    return create_model(name, input_shape=(1, 8, 8), num_classes=10)
+
+
+def test_normaliser() -> None:
+    images = torch.randint(256, (50, 3, 4, 5), dtype=torch.uint8)
+    pixels = images.double() / 255
+    mean, std = pixels.mean((0, 2, 3)), pixels.std((0, 2, 3), correction=0)
+    x = Normaliser(mean.tolist(), std.tolist())(images)
+    expected = (pixels - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)
+    torch.testing.assert_close(x, expected.float(), rtol=1e-5, atol=1e-5)
+    last = Normaliser(mean.tolist(), std.tolist(), memory_format=torch.channels_last)(images)
+    assert last.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(last, x)
+
+
+@pytest.mark.parametrize("shape", [(200, 1, 8, 8), (200, 3, 9, 16)], ids=str)
+def test_augmented_image_is_a_shift_of_it_or_of_its_mirror_image(shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape)
+    y = augment(x)
+    assert y.shape == x.shape
+    _, _, height, width = shape
+    dy, dx = height // 8, width // 8
+    kinds = set()
+    for before, after in zip(x.numpy(), y.numpy(), strict=True):
+        matches = [
+            (flip, top, left)
+            for flip in (False, True)
+            for top in range(2 * dy + 1)
+            for left in range(2 * dx + 1)
+            if np.array_equal(after, _shifted(before, flip, top, left, dy, dx))
+        ]
+        assert len(matches) == 1
+        kinds.add(matches[0])
+    assert len(kinds) == 2 * (2 * dy + 1) * (2 * dx + 1)
+
+
+def _shifted(image: np.ndarray, flip: bool, top: int, left: int, dy: int, dx: int) -> np.ndarray:
+    image = image[..., ::-1] if flip else image
+    padded = np.pad(image, ((0, 0), (dy, dy), (dx, dx)), mode="reflect")
+    _, height, width = image.shape
+    return padded[:, top : top + height, left : left + width]
+
+
+@pytest.mark.filterwarnings("ignore:A single label was found")
+@given(st.integers(1, 6), st.data())
+def test_confusion_matrix(classes: int, data: st.DataObject) -> None:
+    pairs = st.tuples(*[st.integers(0, classes - 1)] * 2)
+    labels, predicted = zip(*data.draw(st.lists(pairs, min_size=1, max_size=30)), strict=True)
+    matrix = confusion_matrix(torch.tensor(predicted), torch.tensor(labels), classes)
+    expected = reference_matrix(labels, predicted, labels=range(classes))
+    np.testing.assert_array_equal(matrix, expected)
+    scores = summary(matrix, tuple(map(str, range(classes))))
+    assert scores["accuracy"] == pytest.approx(np.mean(np.equal(labels, predicted)))
+    for i, accuracy in enumerate(scores["class_accuracy"].values()):
+        mine = [p == i for label, p in zip(labels, predicted, strict=True) if label == i]
+        assert accuracy == (pytest.approx(np.mean(mine)) if mine else None)
+
+
+def test_totals_weigh_batches_by_their_size() -> None:
+    totals = Totals(torch.device("cpu"))
+    logits = torch.tensor([[2.0, 0.0]]).expand(4, 2)
+    totals.add(torch.tensor(1.0), logits[:1], torch.tensor([0]))
+    totals.add(torch.tensor(3.0), logits[:3], torch.tensor([0, 1, 1]))
+    assert totals.means() == (2.5, 0.5)
+
+
+def test_logits_do_not_depend_on_the_batches() -> None:
+    images = torch.randint(256, (700, 1, 8, 8), dtype=torch.uint8)
+    normalise, network = Normaliser([0.5], [0.5]), model("vgg_like")
+    whole = predict_logits(network, images, normalise, "fp32")
+    parts = torch.cat([predict_logits(network, i, normalise, "fp32") for i in images.split(300)])
+    torch.testing.assert_close(whole, parts, rtol=1e-4, atol=1e-5)
+    assert network.training
+
+
+def test_devices() -> None:
+    assert resolve_device("cpu") == torch.device("cpu")
+    assert resolve_device("auto").type in ("cpu", "cuda")
+    with pytest.raises(ValueError, match=r"device: expected auto.*'gpu'"):
+        resolve_device("gpu")
+    with pytest.raises(ValueError, match=r"device: cuda:99 asked for, \d+ CUDA devices found"):
+        resolve_device("cuda:99")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "capability", "bf16", "expected"),
+    [
+        ("vgg_like", "cpu", None, True, "bf16"),
+        ("vgg_like", "cpu", None, False, "fp32"),
+        ("vgg_like", "cuda", (7, 5), False, "fp16"),
+        ("vgg_like", "cuda", (8, 0), False, "bf16"),
+        ("ewa", "cpu", None, True, "fp32"),
+        ("linear", "cuda", (9, 0), True, "fp32"),
+    ],
+)
+def test_automatic_precision(
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    kind: str,
+    capability: tuple[int, int] | None,
+    bf16: bool,
+    expected: str,
+) -> None:
+    monkeypatch.setattr(devices, "cpu_has_bf16", lambda: bf16)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert resolve_precision("auto", torch.device(kind), model(name)) == expected
+    assert resolve_precision("fp16", torch.device(kind), model(name)) == "fp16"
+
+
+def test_channels_last_is_for_convolutions() -> None:
+    assert pick_memory_format(True, model("vgg_like")) is torch.channels_last
+    assert pick_memory_format(False, model("vgg_like")) is torch.contiguous_format
+    assert pick_memory_format(True, model("ewa")) is torch.contiguous_format
+
+
+def test_seeds_of_epochs_differ() -> None:
+    seeds = {epoch_seed(seed, epoch) for seed in range(20) for epoch in range(20)}
+    assert len(seeds) == 400
+    assert all(0 <= seed < 2**63 for seed in seeds)
