@@ -13,7 +13,8 @@ from ewa_rs.training.attention import attention_picture, attention_weights, has_
 
 
 def test_weights_are_the_softmax_of_each_layer() -> None:
-    model = create_model("ewa", input_shape=(1, 6, 5), num_classes=3, layers=2, normalise=False)
+    options = {"layers": 2, "axis": None, "bias": False, "normalise": False}
+    model = create_model("ewa", input_shape=(1, 6, 5), num_classes=3, **options)
     x = torch.randn(4, 1, 6, 5)
     first, second = attention_weights(model, x)
     (layer, _) = (m for m in model.modules() if isinstance(m, ElementwiseSelfAttention))
