@@ -53,7 +53,8 @@ def test_train_evaluate_predict(folder: Path) -> None:
     lines = result.stdout.splitlines()
     assert lines[0] == "650 parameters, cpu, fp32"
     assert lines[1].startswith("epoch 1/2  loss ")
-    assert lines[-1].startswith("written: run (test accuracy ")
+    assert lines[-2].startswith("test accuracy ")
+    assert lines[-1] == "weights and result: run"
 
     result = ewa("evaluate", "run/last.safetensors")
     assert result.exit_code == 0, result.output
@@ -82,7 +83,8 @@ def test_default_output_and_a_finished_run(folder: Path) -> None:
     assert Path("runs/linear-digits-seed4/result.json").exists()
     again = train("--seed", 4)
     assert again.exit_code == 0
-    assert again.stdout.startswith("already finished: runs/linear-digits-seed4 (test accuracy ")
+    assert again.stdout.startswith("already finished, test accuracy ")
+    assert again.stdout.endswith("%: runs/linear-digits-seed4\n")
 
 
 def test_settings_reach_the_run(folder: Path) -> None:

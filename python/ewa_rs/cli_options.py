@@ -98,9 +98,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn what goes wrong into one clear line and exit code 1."""
+    """Turn what goes wrong into one clear line and exit code 1, Ctrl-C into 130."""
     try:
         yield
+    except KeyboardInterrupt:
+        errors.print("stopped")
+        raise typer.Exit(130) from None
     except (ValueError, TypeError, OSError, FloatingPointError) as error:
         errors.print(f"error: {one_line(error)}", markup=False, style="red")
         raise typer.Exit(1) from None

@@ -36,7 +36,11 @@ class Events:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a finished comparison."""
     output = tmp_path_factory.mktemp("comparison")
-    compare(Comparison({"linear": 1, "ewa": 2}, output, RECIPE, {"ewa": {"layers": 1}}, "linear"))
+    compare(
+        Comparison(
+            {"linear": 1, "ewa": 2}, output, RECIPE, {"ewa": {"layers": 1, "bias": False}}, "linear"
+        )
+    )
     return output
 
 
@@ -91,7 +95,7 @@ def test_finished_runs_are_not_run_again(folder: Path) -> None:
     before = (folder / "results.json").read_bytes()
     events = Events()
     comparison = Comparison(
-        {"linear": 1, "ewa": 2}, folder, RECIPE, {"ewa": {"layers": 1}}, "linear"
+        {"linear": 1, "ewa": 2}, folder, RECIPE, {"ewa": {"layers": 1, "bias": False}}, "linear"
     )
     compare(comparison, on_event=events)
     assert events.starts == 0

@@ -51,10 +51,9 @@ def run_training(settings: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
     except KeyboardInterrupt:
         _say_how_to_go_on(folder, config)
         raise typer.Exit(130) from None
-    state = "already finished" if finished else "written"
-    console.print(
-        f"{state}: {folder.path} (test accuracy {result['test_accuracy']:.2%})", markup=False
-    )
+    accuracy = f"test accuracy {result['test_accuracy']:.2%}"
+    said = f"already finished, {accuracy}" if finished else "weights and result"
+    console.print(f"{said}: {folder.path}", markup=False)
     return result
 
 
