@@ -24,10 +24,7 @@ fn threads() -> &'static RwLock<Threads> {
         unsafe {
             libc::pthread_atfork(None, None, Some(after_fork));
         }
-        RwLock::new(Threads {
-            count: default_count(),
-            pool: None,
-        })
+        RwLock::new(Threads { count: default_count(), pool: None })
     })
 }
 
@@ -40,14 +37,7 @@ unsafe extern "C" fn after_fork() {
 /// EWA_NUM_THREADS, else OMP_NUM_THREADS (which joblib and torchrun set for their workers), else the
 /// processors that this process may use.
 fn default_count() -> usize {
-    let from = |name| {
-        std::env::var(name)
-            .ok()?
-            .trim()
-            .parse()
-            .ok()
-            .filter(|&n: &usize| n > 0)
-    };
+    let from = |name| std::env::var(name).ok()?.trim().parse().ok().filter(|&n: &usize| n > 0);
     from("EWA_NUM_THREADS")
         .or_else(|| from("OMP_NUM_THREADS"))
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()))
@@ -86,9 +76,7 @@ fn pool() -> Option<Arc<ThreadPool>> {
     let mut threads = lock.write().expect("no panic while held");
     if threads.pool.is_none() {
         let name = |i| format!("ewa_rs-{i}");
-        let builder = ThreadPoolBuilder::new()
-            .num_threads(threads.count)
-            .thread_name(name);
+        let builder = ThreadPoolBuilder::new().num_threads(threads.count).thread_name(name);
         threads.pool = builder.build().ok().map(Arc::new);
     }
     threads.pool.clone()
@@ -97,11 +85,12 @@ fn pool() -> Option<Arc<ThreadPool>> {
 /// Call `work` with each of `0..count`, on the pool's threads if there are at least [`THRESHOLD`]
 /// elements to work on.
 pub fn for_each(count: usize, elements: usize, work: impl Fn(usize) + Sync) {
-    if count > 1 && elements >= THRESHOLD {
-        if let Some(pool) = pool() {
-            pool.install(|| (0..count).into_par_iter().for_each(&work));
-            return;
-        }
+    if count > 1
+        && elements >= THRESHOLD
+        && let Some(pool) = pool()
+    {
+        pool.install(|| (0..count).into_par_iter().for_each(&work));
+        return;
     }
     (0..count).for_each(work);
 }

@@ -1,6 +1,7 @@
 """Element-wise attention: array arithmetic for NumPy and PyTorch, in Rust.
 
-`ewa_rs.nn`, `ewa_rs.models` and `ewa_rs.training` need PyTorch and are imported when they are asked for.
+`ewa_rs.nn`, `ewa_rs.models` and `ewa_rs.training` need PyTorch; they are imported when they are
+asked for.
 """
 
 from __future__ import annotations

@@ -5,6 +5,20 @@ from typing import Any
 
 import torch
 
+__all__ = [
+    "__version__",
+    "available_simd",
+    "elementwise_attention",
+    "elementwise_attention_backward",
+    "elementwise_attention_forward",
+    "elementwise_self_attention",
+    "elementwise_self_attention_backward",
+    "elementwise_self_attention_forward",
+    "get_num_threads",
+    "set_num_threads",
+    "simd",
+]
+
 __version__: str
 
 def set_num_threads(n: int) -> None: ...

@@ -13,24 +13,13 @@ use pyo3::types::{PyBool, PyTuple};
 pub fn tuple(shape: &[usize]) -> String {
     match shape {
         [n] => format!("({n},)"),
-        _ => format!(
-            "({})",
-            shape
-                .iter()
-                .map(usize::to_string)
-                .collect::<Vec<_>>()
-                .join(", ")
-        ),
+        _ => format!("({})", shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
     }
 }
 
 /// The common shape of `views` by NumPy's rules.
 pub fn broadcast_shape(views: &[(&str, &View)]) -> PyResult<Vec<usize>> {
-    let ndim = views
-        .iter()
-        .map(|(_, view)| view.shape.len())
-        .max()
-        .unwrap_or(0);
+    let ndim = views.iter().map(|(_, view)| view.shape.len()).max().unwrap_or(0);
     let mut shape = vec![1; ndim];
     for (_, view) in views {
         for (common, &size) in shape[ndim - view.shape.len()..].iter_mut().zip(&view.shape) {
@@ -55,10 +44,7 @@ pub fn broadcast_shape(views: &[(&str, &View)]) -> PyResult<Vec<usize>> {
 pub fn check_broadcasts_to(name: &str, view: &View, shape: &[usize], of: &str) -> PyResult<()> {
     let missing = shape.len().checked_sub(view.shape.len());
     let fits = missing.is_some_and(|missing| {
-        view.shape
-            .iter()
-            .zip(&shape[missing..])
-            .all(|(&size, &wanted)| size == 1 || size == wanted)
+        view.shape.iter().zip(&shape[missing..]).all(|(&size, &wanted)| size == 1 || size == wanted)
     });
     if fits {
         return Ok(());
@@ -73,28 +59,21 @@ pub fn check_broadcasts_to(name: &str, view: &View, shape: &[usize], of: &str) -
 /// Which axes of `shape` the softmax goes over.
 pub fn softmax_axes(axis: &Bound<'_, PyAny>, shape: &[usize]) -> PyResult<Vec<bool>> {
     let as_int = |item: &Bound<'_, PyAny>| -> PyResult<isize> {
-        if !item.is_instance_of::<PyBool>() {
-            if let Ok(i) = item.extract::<isize>() {
-                return Ok(i);
-            }
+        if !item.is_instance_of::<PyBool>()
+            && let Ok(i) = item.extract::<isize>()
+        {
+            return Ok(i);
         }
         let found = axis.repr()?;
-        Err(PyTypeError::new_err(format!(
-            "axis: expected an int or a tuple of ints, got {found}"
-        )))
+        Err(PyTypeError::new_err(format!("axis: expected an int or a tuple of ints, got {found}")))
     };
     let list: Vec<isize> = match axis.cast::<PyTuple>() {
-        Ok(items) => items
-            .iter()
-            .map(|item| as_int(&item))
-            .collect::<PyResult<_>>()?,
+        Ok(items) => items.iter().map(|item| as_int(&item)).collect::<PyResult<_>>()?,
         Err(_) => vec![as_int(axis)?],
     };
     let ndim = shape.len() as isize;
     if list.is_empty() {
-        return Err(PyValueError::new_err(
-            "axis: expected at least one axis, got ()",
-        ));
+        return Err(PyValueError::new_err("axis: expected at least one axis, got ()"));
     }
     let mut softmax = vec![false; shape.len()];
     for i in list {
@@ -118,12 +97,8 @@ pub fn softmax_axes(axis: &Bound<'_, PyAny>, shape: &[usize]) -> PyResult<Vec<bo
 /// 1/√n for the n elements of a slice, unless a scale is given.
 pub fn scale(given: Option<f64>, shape: &[usize], softmax: &[bool]) -> f64 {
     given.unwrap_or_else(|| {
-        let n: usize = shape
-            .iter()
-            .zip(softmax)
-            .filter(|&(_, &s)| s)
-            .map(|(&size, _)| size)
-            .product();
+        let n: usize =
+            shape.iter().zip(softmax).filter(|&(_, &s)| s).map(|(&size, _)| size).product();
         1.0 / (n.max(1) as f64).sqrt()
     })
 }
@@ -144,19 +119,12 @@ pub fn call(
     }
     DynamicCall {
         op,
-        dtype: inputs[0]
-            .as_ref()
-            .and_then(|view| view.dtype)
-            .unwrap_or(DType::F32),
+        dtype: inputs[0].as_ref().and_then(|view| view.dtype).unwrap_or(DType::F32),
         scale,
         boolean_mask: inputs[op.mask()]
             .as_ref()
             .is_some_and(|view| view.dtype == Some(DType::Bool)),
         residual: false,
-        call: Call {
-            shape,
-            softmax,
-            operands,
-        },
+        call: Call { shape, softmax, operands },
     }
 }

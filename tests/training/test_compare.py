@@ -16,6 +16,7 @@ from ewa_rs.training.report import write_report
 from ewa_rs.training.summary import baseline_of, markdown, paper_figure, summarise, table_rows
 
 RECIPE = TrainConfig(data="digits", epochs=2, precision="fp32")
+EWA = {"layers": 1, "bias": False, "hidden": 0}
 
 
 class Events:

@@ -22,8 +22,8 @@ class ElementwiseSelfAttention(nn.Module):
         y = gain · softmax(scale · q∘k) ∘ v  [+ x]       over axis
 
     It has 3·d parameters for d features (6·d with biases), where dot-product attention has 3·d².
-    This is our reading of the abstract of arXiv 2302.05488 (Bacochina and de Souza, 2023), whose full
-    text could not be had; what the abstract leaves open is an argument here.
+    This is our reading of the abstract of arXiv 2302.05488 (Bacochina and de Souza, 2023), whose
+    full text could not be had; what the abstract leaves open is an argument here.
 
     Parameters
     ----------
@@ -38,8 +38,8 @@ class ElementwiseSelfAttention(nn.Module):
     residual : bool, default False
         Whether the input is added to the output.
     gain : float, optional
-        Factor of the attention's output. Weights over n elements are of order 1/n: a gain of n makes up
-        for it.
+        Factor of the attention's output. Weights over n elements are of order 1/n: a gain of n
+        makes up for it.
     backend : {None, 'rust', 'torch'}, optional
         As for `ewa_rs.elementwise_attention`.
     device, dtype : optional
@@ -93,7 +93,9 @@ class ElementwiseSelfAttention(nn.Module):
         self.w_k = nn.Parameter(torch.empty_like(self.w_q))
         self.w_v = nn.Parameter(torch.empty_like(self.w_q))
         for name in ("b_q", "b_k", "b_v"):
-            self.register_parameter(name, nn.Parameter(torch.empty_like(self.w_q)) if bias else None)
+            self.register_parameter(
+                name, nn.Parameter(torch.empty_like(self.w_q)) if bias else None
+            )
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -122,8 +124,9 @@ class ElementwiseSelfAttention(nn.Module):
             raise ValueError(
                 f"x: expected a shape that ends with {self.feature_shape}, got {tuple(x.shape)}"
             )
-        # The gain is folded into the values' projection: a product of the parameters' size, not of x's.
-        w_v, b_v = self.w_v, self.b_v
+        # The gain is folded into the values' projection: a product of the parameters' size.
+        w_v: Tensor = self.w_v
+        b_v = self.b_v
         if self.gain is not None:
             w_v, b_v = w_v * self.gain, None if b_v is None else b_v * self.gain
         biases = (self.b_q, self.b_k, b_v)

@@ -1,0 +1,1 @@
+"""The ops: one folder each, of the op's name."""

@@ -41,7 +41,7 @@ def check_array_backend(backend: str | None) -> None:
         raise ValueError(f"backend: expected None or 'rust' for NumPy arrays, got {backend!r}")
 
 
-def promote(**tensors: Tensor | None) -> list[Tensor | None]:
+def promote(**tensors: Tensor | None) -> list[Any]:
     """Return the tensors in their common floating-point type, on their common device."""
     import torch
 
@@ -80,7 +80,7 @@ def broadcast_shape(**tensors: Tensor | None) -> torch.Size:
     if all(s == shape or s == shape[len(shape) - len(s) :] for s in shapes):
         return shape
     try:
-        return torch.broadcast_shapes(*shapes)
+        return torch.Size(torch.broadcast_shapes(*shapes))
     except RuntimeError:
         given = {name: t for name, t in tensors.items() if t is not None}
         listed = ", ".join(f"{name} {tuple(t.shape)}" for name, t in given.items())

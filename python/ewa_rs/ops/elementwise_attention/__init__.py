@@ -42,9 +42,9 @@ def elementwise_attention(
         promoted to a common type; the 16-bit types are computed in float32 and rounded once, at the
         end). All arrays, or all tensors.
     axis : int or tuple of int, default -1
-        Axis of the broadcast shape over which the weights sum to one; several axes are taken together.
+        Axis of the broadcast shape over which the weights sum to one; several are taken together.
     scale : float, optional
-        Factor of the scores; 1/√n by default, n being the number of elements of a slice along `axis`.
+        Factor of the scores; 1/√n by default, n being the number of elements of a slice.
     mask : array_like or torch.Tensor, optional
         Broadcasts to the result. Boolean: True takes part. Otherwise it is added to the scores.
     out : numpy.ndarray or torch.Tensor, optional
@@ -52,8 +52,8 @@ def elementwise_attention(
     return_weights : bool, default False
         Whether to return the weights `a` too.
     backend : {None, 'rust', 'torch'}, optional
-        For tensors: the Rust kernels (CPU only) or PyTorch operations (any device). By default Rust for
-        tensors on the CPU, PyTorch elsewhere. Arrays are always computed in Rust.
+        For tensors: the Rust kernels (CPU only) or PyTorch operations (any device). By default
+        Rust for tensors on the CPU, PyTorch elsewhere. Arrays are always computed in Rust.
 
     Returns
     -------
@@ -71,16 +71,17 @@ def elementwise_attention(
 
     Notes
     -----
-    A slice in which every score is −∞, such as one whose mask keeps nothing, has weights, output and
-    gradients of zero. A NaN or +∞ among the scores of a slice makes that slice NaN, and no other.
+    A slice in which every score is −∞, such as one whose mask keeps nothing, has weights, output
+    and gradients of zero. A NaN or +∞ among the scores of a slice makes that slice NaN, and no
+    other.
     Weights below the smallest normal number of the type computed in are zero.
 
     The formula is our reading of the abstract of [1]_, whose full text could not be had.
 
     References
     ----------
-    .. [1] G. Bacochina and R. de Souza, "Element-Wise Attention Layers: an option for optimization",
-       arXiv 2302.05488, 2023.
+    .. [1] G. Bacochina and R. de Souza, "Element-Wise Attention Layers: an option for
+       optimization", arXiv 2302.05488, 2023.
 
     Examples
     --------
@@ -90,13 +91,13 @@ def elementwise_attention(
     >>> elementwise_attention(x, x, np.ones(3), scale=1.0).round(3)
     array([0.017, 0.047, 0.936])
     """
-    if not (type(q) is type(k) is type(v) is np.ndarray and (mask is None or type(mask) is np.ndarray)):
-        if are_tensors(q=q, k=k, v=v, mask=mask, out=out):
-            from ewa_rs.ops.elementwise_attention import torch
+    plain = type(q) is type(k) is type(v) is np.ndarray
+    if not (plain and (mask is None or type(mask) is np.ndarray)) and are_tensors(
+        q=q, k=k, v=v, mask=mask, out=out
+    ):
+        from ewa_rs.ops.elementwise_attention import torch
 
-            return torch.elementwise_attention(
-                q, k, v, axis, scale, mask, out, return_weights, backend
-            )
+        return torch.elementwise_attention(q, k, v, axis, scale, mask, out, return_weights, backend)
     if backend is not None:
         check_array_backend(backend)
     return _core.elementwise_attention(q, k, v, axis, scale, mask, out, return_weights)

@@ -1,4 +1,4 @@
-"""Element-wise attention on torch tensors: the Rust kernels with their backward, or PyTorch operations."""
+"""Element-wise attention on torch tensors: the Rust kernels, or PyTorch operations."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ def elementwise_attention(
     backend: str | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Check the arguments and run the chosen backend; see `ewa_rs.elementwise_attention`."""
-    q, k, v = _arguments.promote(q=q, k=k, v=v)  # type: ignore[assignment]
+    q, k, v = _arguments.promote(q=q, k=k, v=v)
     shape = _arguments.broadcast_shape(q=q, k=k, v=v)
     axes = _arguments.normalize_axes(axis, shape)
     scale = _arguments.default_scale(scale, shape, axes)
     mask = _arguments.check_mask(mask, q, shape)
+    a: Tensor | None
     if _arguments.choose_backend(backend, q) == "torch":
         y, a = composite(q, k, v, mask, axes, scale)
     elif needs_grad(q, k, v, mask):
@@ -37,7 +38,7 @@ def elementwise_attention(
         y, a, _ = forward((q, k, v, mask), shape, axes, scale, return_weights)
     if out is not None:
         y = _arguments.write_out(out, y, q, k, v, mask)
-    return (y, a) if return_weights else y
+    return y if a is None or not return_weights else (y, a)
 
 
 def composite(
@@ -88,7 +89,7 @@ def forward(
     return_weights: bool,
 ) -> tuple[Tensor, Tensor | None, Tensor]:
     """Output, weights and statistics by the Rust kernels."""
-    y = _arguments.empty_result(shape, *inputs[:3])
+    y = _arguments.empty_result(shape, *inputs[:3])  # type: ignore[arg-type]
     a = torch.empty_like(y) if return_weights else None
     stats = statistics(y, axes)
     _core.elementwise_attention_forward(inputs, axes, scale, False, (y, a, stats))
@@ -99,7 +100,7 @@ class ElementwiseAttention(torch.autograd.Function):
     """The Rust kernels. Saved for the backward: the inputs and two numbers a slice."""
 
     @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor | None]:
+    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor | None]:  # noqa: D102
         inputs, (shape, axes, scale, return_weights) = arguments[:4], arguments[4:]
         y, a, stats = forward(inputs, shape, axes, scale, return_weights)
         ctx.save_for_backward(*inputs, stats)
@@ -107,7 +108,9 @@ class ElementwiseAttention(torch.autograd.Function):
         return y, a
 
     @staticmethod
-    def backward(ctx: Any, grad_y: Tensor, grad_a: Tensor | None) -> tuple[Any, ...]:
+    def backward(  # noqa: D102
+        ctx: Any, grad_y: Tensor, grad_a: Tensor | None
+    ) -> tuple[Any, ...]:
         *inputs, stats = ctx.saved_tensors
         axes, scale = ctx.settings
         wanted = ctx.needs_input_grad[:4]
@@ -122,9 +125,7 @@ class ElementwiseAttention(torch.autograd.Function):
         return *gradients, None, None, None, None
 
 
-def empty_gradients(
-    inputs: Sequence[Tensor | None], wanted: Sequence[bool]
-) -> list[Tensor | None]:
+def empty_gradients(inputs: Sequence[Tensor | None], wanted: Sequence[bool]) -> list[Tensor | None]:
     """Uninitialised gradients of the inputs that want one."""
     pairs = zip(inputs, wanted, strict=True)
     return [torch.empty_like(t) if want and t is not None else None for t, want in pairs]
@@ -152,7 +153,7 @@ def differentiable_gradients(
     grad_a: Tensor | None,
     *settings: Any,
 ) -> list[Tensor | None]:
-    """Gradients that can be differentiated again (create_graph=True), through PyTorch operations."""
+    """Gradients that can be differentiated again (create_graph=True), by PyTorch operations."""
     y, a = function(*inputs, *settings)
     pairs = [(y, grad_y)] if grad_a is None else [(y, grad_y), (a, grad_a)]
     outputs, grads = zip(*pairs, strict=True)

@@ -36,9 +36,9 @@ def elementwise_self_attention(
         q = x ∘ w_q [+ b_q]     k = x ∘ w_k [+ b_k]     v = x ∘ w_v [+ b_v]
         y = softmax(scale · q∘k [+ mask]) ∘ v            over axis
 
-    A projection by an array is one by a matrix of which only the diagonal is kept: d features need 3·d
-    parameters where dot-product attention has 3·d². In Rust, x is read once and the output written
-    once; the backward computes q, k, v and the weights anew rather than storing them.
+    A projection by an array is one by a matrix of which only the diagonal is kept: d features need
+    3·d parameters where dot-product attention has 3·d². In Rust, x is read once and the output
+    written once; the backward computes q, k, v and the weights anew rather than storing them.
 
     Parameters
     ----------
@@ -65,8 +65,9 @@ def elementwise_self_attention(
 
     Notes
     -----
-    Our reading of the abstract of arXiv 2302.05488 (Bacochina and de Souza, 2023); the full text could
-    not be had. The rules for masks, infinities and NaN are those of `ewa_rs.elementwise_attention`.
+    Our reading of the abstract of arXiv 2302.05488 (Bacochina and de Souza, 2023); the full text
+    could not be had. The rules for masks, infinities and NaN are those of
+    `ewa_rs.elementwise_attention`.
 
     Examples
     --------
@@ -78,15 +79,15 @@ def elementwise_self_attention(
     array([[0.   , 0.047, 1.872]])
     """
     arrays = {"x": x, "w_q": w_q, "w_k": w_k, "w_v": w_v, "b_q": b_q, "b_k": b_k, "b_v": b_v}
-    if type(x) is not np.ndarray or any(
-        a is not None and type(a) is not np.ndarray for a in (*arrays.values(), mask)
-    ):
-        if are_tensors(**arrays, mask=mask, out=out):
-            from ewa_rs.ops.elementwise_self_attention import torch
+    plain = type(x) is np.ndarray and all(
+        type(a) in (np.ndarray, type(None)) for a in (*arrays.values(), mask)
+    )
+    if not plain and are_tensors(**arrays, mask=mask, out=out):
+        from ewa_rs.ops.elementwise_self_attention import torch
 
-            return torch.elementwise_self_attention(
-                *arrays.values(), axis, scale, mask, out, return_weights, backend
-            )
+        return torch.elementwise_self_attention(
+            x, w_q, w_k, w_v, b_q, b_k, b_v, axis, scale, mask, out, return_weights, backend
+        )
     if backend is not None:
         check_array_backend(backend)
     return _core.elementwise_self_attention(

@@ -38,17 +38,18 @@ def elementwise_self_attention(
     shape = _arguments.broadcast_shape(**inputs)
     axes = _arguments.normalize_axes(axis, shape)
     scale = _arguments.default_scale(scale, shape, axes)
-    mask = _arguments.check_mask(mask, promoted[0], shape)  # type: ignore[arg-type]
+    mask = _arguments.check_mask(mask, promoted[0], shape)
     settings = (axes, scale, residual)
+    a: Tensor | None
     if _arguments.choose_backend(backend, x) == "torch":
-        y, a = composite(*promoted, mask, *settings)
+        y, a = composite(*promoted, mask, *settings)  # type: ignore[call-arg]
     elif elementwise_attention.needs_grad(*promoted, mask):
         y, a = ElementwiseSelfAttention.apply(*promoted, mask, shape, *settings, return_weights)
     else:
         y, a, _ = forward((*promoted, mask), shape, *settings, return_weights)
     if out is not None:
         y = _arguments.write_out(out, y, *promoted, mask)
-    return (y, a) if return_weights else y
+    return y if a is None or not return_weights else (y, a)
 
 
 def composite(
@@ -96,15 +97,17 @@ class ElementwiseSelfAttention(torch.autograd.Function):
     """The fused Rust kernels. Saved for the backward: the inputs and two numbers a slice."""
 
     @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor | None]:
+    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor | None]:  # noqa: D102
         inputs, (shape, *settings, return_weights) = arguments[:8], arguments[8:]
-        y, a, stats = forward(inputs, shape, *settings, return_weights)
+        y, a, stats = forward(inputs, shape, *settings, return_weights)  # type: ignore[call-arg]
         ctx.save_for_backward(*inputs, stats)
         ctx.settings = settings
         return y, a
 
     @staticmethod
-    def backward(ctx: Any, grad_y: Tensor, grad_a: Tensor | None) -> tuple[Any, ...]:
+    def backward(  # noqa: D102
+        ctx: Any, grad_y: Tensor, grad_a: Tensor | None
+    ) -> tuple[Any, ...]:
         *inputs, stats = ctx.saved_tensors
         wanted = ctx.needs_input_grad[:8]
         if torch.is_grad_enabled():
@@ -114,5 +117,8 @@ class ElementwiseSelfAttention(torch.autograd.Function):
         else:
             gradients = elementwise_attention.empty_gradients(inputs, wanted)
             saved = (grad_y, grad_a, stats)
-            _core.elementwise_self_attention_backward(inputs, *ctx.settings, saved, gradients)
+            axes, scale, residual = ctx.settings
+            _core.elementwise_self_attention_backward(
+                inputs, axes, scale, residual, saved, gradients
+            )
         return *gradients, None, None, None, None, None
