@@ -13,6 +13,7 @@ pub mod ops;
 pub mod parallel;
 pub mod plain;
 pub mod simd;
+pub mod stream;
 
 #[cfg(feature = "python")]
 mod bindings;

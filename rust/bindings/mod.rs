@@ -3,6 +3,7 @@
 mod arguments;
 mod arrays;
 mod dlpack;
+mod stream;
 mod tensors;
 mod view;
 
@@ -20,26 +21,19 @@ fn simd() -> PyResult<Simd> {
 /// Use `n` threads from now on.
 #[pyfunction]
 fn set_num_threads(n: &Bound<'_, PyAny>) -> PyResult<()> {
-    let count: Option<i64> = if n.is_instance_of::<PyBool>() {
-        None
-    } else {
-        n.extract().ok()
-    };
+    let count: Option<i64> = if n.is_instance_of::<PyBool>() { None } else { n.extract().ok() };
     match count {
         None => {
             let found = n.get_type();
-            Err(PyTypeError::new_err(format!(
-                "n: expected an int, got {}",
-                found.name()?
-            )))
+            Err(PyTypeError::new_err(format!("n: expected an int, got {}", found.name()?)))
         }
         Some(count @ 1..=4096) => {
             parallel::set_num_threads(count as usize);
             Ok(())
         }
-        Some(count) => Err(PyValueError::new_err(format!(
-            "n: expected 1 to 4096 threads, got {count}"
-        ))),
+        Some(count) => {
+            Err(PyValueError::new_err(format!("n: expected 1 to 4096 threads, got {count}")))
+        }
     }
 }
 
@@ -58,11 +52,7 @@ fn simd_name() -> PyResult<&'static str> {
 /// The names of the instruction sets that this processor can run, fastest first.
 #[pyfunction]
 fn available_simd() -> Vec<&'static str> {
-    Simd::ALL
-        .into_iter()
-        .filter(|s| s.is_available())
-        .map(Simd::name)
-        .collect()
+    Simd::ALL.into_iter().filter(|s| s.is_available()).map(Simd::name).collect()
 }
 
 #[pymodule]
@@ -73,26 +63,12 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(get_num_threads, module)?)?;
     module.add_function(wrap_pyfunction!(simd_name, module)?)?;
     module.add_function(wrap_pyfunction!(available_simd, module)?)?;
+    module.add_function(wrap_pyfunction!(stream::stream_arrays, module)?)?;
     module.add_function(wrap_pyfunction!(arrays::elementwise_attention, module)?)?;
-    module.add_function(wrap_pyfunction!(
-        arrays::elementwise_self_attention,
-        module
-    )?)?;
-    module.add_function(wrap_pyfunction!(
-        tensors::elementwise_attention_forward,
-        module
-    )?)?;
-    module.add_function(wrap_pyfunction!(
-        tensors::elementwise_attention_backward,
-        module
-    )?)?;
-    module.add_function(wrap_pyfunction!(
-        tensors::elementwise_self_attention_forward,
-        module
-    )?)?;
-    module.add_function(wrap_pyfunction!(
-        tensors::elementwise_self_attention_backward,
-        module
-    )?)?;
+    module.add_function(wrap_pyfunction!(arrays::elementwise_self_attention, module)?)?;
+    module.add_function(wrap_pyfunction!(tensors::elementwise_attention_forward, module)?)?;
+    module.add_function(wrap_pyfunction!(tensors::elementwise_attention_backward, module)?)?;
+    module.add_function(wrap_pyfunction!(tensors::elementwise_self_attention_forward, module)?)?;
+    module.add_function(wrap_pyfunction!(tensors::elementwise_self_attention_backward, module)?)?;
     Ok(())
 }
