@@ -12,7 +12,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, NullFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 from PIL import Image
 
 from ewa_rs.training.files import atomic_path
@@ -33,6 +33,8 @@ def accuracy_plot(results: dict[str, Any], path: Path) -> None:
                       markersize=8, capsize=4)  # fmt: skip
     _draw_paper(axes, results)
     axes.set_xscale("log")
+    # Labels at 1, 2 and 5: networks of like size may have no power of ten between them.
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(0.1, 0.12)
@@ -89,7 +91,7 @@ def _figure(columns: int = 1) -> tuple[Figure, Any]:
 
 
 def _title(results: dict[str, Any]) -> str:
-    return f"{results['data']}, {results['epochs']} epochs"
+    return f"{results['data'].removeprefix('imagefolder:')}, {results['epochs']} epochs"
 
 
 def _with_legend(figure: Figure) -> Figure:
