@@ -109,4 +109,5 @@ def provenance(results: dict[str, Any]) -> str:
 
 def _machine(hardware: dict[str, Any]) -> str:
     gpus = "".join(f", {gpu}" for gpu in hardware["gpus"])
-    return f"{hardware['cpu']}, {hardware['cores']} cores, {hardware['threads']} threads{gpus}"
+    threads = f"{hardware['threads']} thread{'s' if hardware['threads'] > 1 else ''}"
+    return f"{hardware['cpu']}, {hardware['cores']} cores, {threads} used{gpus}"
