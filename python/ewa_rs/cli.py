@@ -121,7 +121,7 @@ def evaluate(
 
 @app.command()
 def predict(
-    checkpoint: Annotated[Path, typer.Argument(help="A safetensors file of a run.")],
+    checkpoint: Annotated[Path, typer.Argument(help="A safetensors file of a run, or ONNX.")],
     images: Annotated[list[Path], typer.Argument(help="Image files of any size and mode.")],
     top: Annotated[int, typer.Option(min=1, help="Print so many classes an image.")] = 3,
     device: opt.Device = "auto",
@@ -129,12 +129,14 @@ def predict(
 ) -> None:
     """Name the classes of image files.
 
+    Where PyTorch is not installed, ONNX files run on onnxruntime, and `ewa` and `linear` on NumPy.
+
     Example: `ewa predict runs/digits/last.safetensors seven.png`
     """
     with opt.one_line_errors():
-        from ewa_rs.training.predict import predict_images
+        from ewa_rs.inference import load_where
 
-        predictions = predict_images(checkpoint, images, device=device)
+        predictions = load_where(checkpoint, device).predict(images)
         if json:
             opt.print_json(predictions)
             return
@@ -142,6 +144,23 @@ def predict(
             likeliest = list(prediction["probabilities"].items())[:top]
             classes = "  ".join(f"{name} {share:.1%}" for name, share in likeliest)
             typer.echo(f"{prediction['image']}: {classes}")
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="A safetensors file of a run.")],
+    output: Annotated[Path, typer.Argument(help="The file to write, *.onnx.")],
+    opset: Annotated[int, typer.Option(help="Version of ONNX's operators, 18 to 23.")] = 18,
+) -> None:
+    """Write a network as ONNX, for `ewa predict` without PyTorch and for any other runtime.
+
+    Example: `ewa export runs/digits/last.safetensors digits.onnx`
+    """
+    with opt.one_line_errors():
+        from ewa_rs.training.export import export_onnx
+
+        written = export_onnx(checkpoint, output, opset=opset)
+        typer.echo(f"written: {written} ({written.stat().st_size:,} bytes)")
 
 
 @app.command()

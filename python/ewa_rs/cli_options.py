@@ -104,6 +104,10 @@ def one_line_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         errors.print("stopped")
         raise typer.Exit(130) from None
+    except ImportError as error:
+        hint = "pip install it, or ewa_rs with the extra train, onnx or deploy"
+        errors.print(f"error: {one_line(error)}; {hint}", markup=False, style="red")
+        raise typer.Exit(1) from None
     except (ValueError, TypeError, OSError, FloatingPointError) as error:
         errors.print(f"error: {one_line(error)}", markup=False, style="red")
         raise typer.Exit(1) from None

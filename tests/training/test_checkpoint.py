@@ -23,7 +23,7 @@ from ewa_rs.training.checkpoint import (
 from ewa_rs.training.config import TrainConfig
 from ewa_rs.training.data import load_data
 from ewa_rs.training.loop import train
-from ewa_rs.training.predict import evaluate_checkpoint, predict_images
+from ewa_rs.training.predict import evaluate_checkpoint, load_classifier
 
 INFO = CheckpointInfo(
     model="ewa",
@@ -112,7 +112,7 @@ def test_predict_is_what_evaluate_counts(tmp_path: Path, trained: Path) -> None:
     for i, image in enumerate(data.test.images[:100]):
         paths.append(tmp_path / f"{i}.png")
         Image.fromarray(image[0].numpy()).save(paths[-1])
-    predictions = predict_images(trained, paths)
+    predictions = load_classifier(trained).predict(paths)
     assert [p["image"] for p in predictions] == [str(path) for path in paths]
     for p in predictions:
         probabilities = list(p["probabilities"].values())
@@ -129,7 +129,7 @@ def test_predict_takes_any_size_and_mode(tmp_path: Path, trained: Path) -> None:
     digit.convert("RGBA").save(tmp_path / "coloured.png")
     digit.resize((90, 70)).save(tmp_path / "large.tif")
     names = ("grey.png", "coloured.png", "large.tif")
-    grey, coloured, large = predict_images(trained, [tmp_path / name for name in names])
+    grey, coloured, large = load_classifier(trained).predict([tmp_path / n for n in names])
     assert grey["probabilities"] == pytest.approx(coloured["probabilities"], abs=1e-5)
     assert large["probabilities"].keys() == grey["probabilities"].keys()
 

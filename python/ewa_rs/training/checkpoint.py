@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,41 +12,25 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ewa_rs.inference.info import FORMAT, VERSION, CheckpointInfo, damaged
 from ewa_rs.models import create_model
 from ewa_rs.training.files import atomic_path
 
-FORMAT, VERSION = "ewa_rs-checkpoint", 1
-
-
-@dataclass(frozen=True)
-class CheckpointInfo:
-    """What a checkpoint's metadata says: all that evaluation and prediction need."""
-
-    model: str
-    model_options: dict[str, Any]
-    input_shape: tuple[int, int, int]
-    class_names: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    data: str
-    seed: int
-    val_fraction: float
-    image_size: int | None
-    channels: int | None
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes."""
-        return len(self.class_names)
+__all__ = [
+    "FORMAT",
+    "CheckpointInfo",
+    "load_checkpoint",
+    "load_state",
+    "save_checkpoint",
+    "save_state",
+]
 
 
 def save_checkpoint(path: Path, model: nn.Module, info: CheckpointInfo) -> None:
     """Write the weights of a network as safetensors, atomically."""
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    details = {"version": VERSION, **asdict(info), "num_classes": info.num_classes}
     with atomic_path(path) as temporary:
-        # One entry: safetensors does not keep the order of several.
-        save_file(tensors, temporary, metadata={FORMAT: json.dumps(details)})
+        save_file(tensors, temporary, metadata=info.to_metadata())
 
 
 def load_checkpoint(
@@ -72,19 +54,8 @@ def load_checkpoint(
     """
     path = Path(path)
     metadata, tensors = _read(path)
-    if FORMAT not in metadata:
-        raise ValueError(f"{path}: safetensors, but no checkpoint of ewa_rs")
+    info = CheckpointInfo.from_metadata(metadata, path, "safetensors")
     try:
-        values = json.loads(metadata[FORMAT])
-        version = values.pop("version")
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"{path}: damaged checkpoint ({_one_line(error)})") from error
-    if version != VERSION:
-        raise ValueError(f"{path}: checkpoint version {version}, this ewa_rs reads {VERSION}")
-    try:
-        values.pop("num_classes")
-        lists = ("input_shape", "class_names", "mean", "std")
-        info = CheckpointInfo(**values | {name: tuple(values[name]) for name in lists})
         model = create_model(
             info.model,
             input_shape=info.input_shape,
@@ -93,7 +64,7 @@ def load_checkpoint(
         )
         model.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path}: damaged checkpoint ({_one_line(error)})") from error
+        raise damaged(path, error) from error
     return model.to(device).eval(), info
 
 
@@ -125,7 +96,3 @@ def load_state(path: Path, device: torch.device) -> dict[str, Any]:
     if state.get("version") != VERSION:
         raise ValueError(f"{path}: version {state.get('version')}, this ewa_rs reads {VERSION}")
     return state
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -1,4 +1,4 @@
-"""Image files of any size and mode as one uint8 tensor."""
+"""Image files of any size and mode as one uint8 array; needs Pillow, not PyTorch."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
 _GREY = ("1", "L", "LA", "I", "F")
 
@@ -63,8 +60,8 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
 
 def decode_images(
     paths: Sequence[Path], size: int | tuple[int, int] | None, channels: int | None
-) -> Tensor:
-    """Read image files into one tensor ``(n, channels, height, width)``.
+) -> NDArray[np.uint8]:
+    """Read image files into one array ``(n, channels, height, width)``.
 
     Without ``channels``, the images are grey if all the files are. Without ``size``, all of them
     must have the same.
@@ -82,16 +79,4 @@ def decode_images(
     out = np.empty((len(arrays), planes, *arrays[0].shape[1:]), np.uint8)
     for i, array in enumerate(arrays):
         out[i] = array  # a grey image among coloured ones broadcasts
-    return torch.from_numpy(out)
-
-
-def list_images(folder: Path, class_names: Sequence[str]) -> tuple[list[Path], Tensor]:
-    """Find the image files below ``folder/<class>/`` and their labels, in sorted order."""
-    paths: list[Path] = []
-    labels: list[int] = []
-    for label, name in enumerate(class_names):
-        files = sorted((folder / name).rglob("*"))
-        found = [f for f in files if f.suffix.lower() in IMG_EXTENSIONS and f.is_file()]
-        paths += found
-        labels += [label] * len(found)
-    return paths, torch.tensor(labels, dtype=torch.int64)
+    return out

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from ewa_rs.inference import Classifier
 from ewa_rs.training.batches import Normaliser
 from ewa_rs.training.checkpoint import load_checkpoint
 from ewa_rs.training.data import load_data
 from ewa_rs.training.device import resolve_device, resolve_precision
-from ewa_rs.training.evaluation import evaluate, predict_logits
-from ewa_rs.training.images import decode_images
+from ewa_rs.training.evaluation import evaluate
 
 
 def evaluate_checkpoint(
@@ -73,26 +74,17 @@ def evaluate_checkpoint(
     return about | scores
 
 
-def predict_images(
-    checkpoint: str | Path, images: Sequence[str | Path], *, device: str = "auto"
-) -> list[dict[str, Any]]:
-    """Return for each image file the probability of every class, the likeliest first.
-
-    The files may have any size and mode; they become what the network was trained on.
-    """
+def load_classifier(checkpoint: str | Path, *, device: str = "auto") -> Classifier:
+    """Load a checkpoint of any network as `ewa_rs.inference.load` does, but run it by PyTorch."""
     where = resolve_device(device)
     model, info = load_checkpoint(checkpoint, where)
-    channels, height, width = info.input_shape
-    pixels = decode_images([Path(image) for image in images], (height, width), channels)
-    normalise = Normaliser(info.mean, info.std, where)
-    logits = predict_logits(model, pixels.to(where), normalise, "fp32")
-    predictions = []
-    for image, row in zip(images, torch.softmax(logits, 1).tolist(), strict=True):
-        likeliest = sorted(zip(info.class_names, row, strict=True), key=lambda pair: -pair[1])
-        predictions.append(
-            {"image": str(image), "class": likeliest[0][0], "probabilities": dict(likeliest)}
-        )
-    return predictions
+
+    @torch.inference_mode()
+    def run(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        logits: NDArray[np.float32] = model(torch.from_numpy(x).to(where)).cpu().numpy()
+        return logits
+
+    return Classifier(info, "torch", run)
 
 
 def _describe(thing: Any) -> str:

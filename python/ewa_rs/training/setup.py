@@ -27,7 +27,7 @@ def checkpoint_info(config: TrainConfig, data: DataSet) -> CheckpointInfo:
     """Return what the run's checkpoints say of themselves."""
     return CheckpointInfo(
         model=config.model,
-        model_options=config.to_dict()["model_options"],
+        model_options=_all_options(config),
         input_shape=data.input_shape,
         class_names=data.class_names,
         mean=data.mean,
@@ -38,6 +38,12 @@ def checkpoint_info(config: TrainConfig, data: DataSet) -> CheckpointInfo:
         image_size=config.image_size,
         channels=config.channels,
     )
+
+
+def _all_options(config: TrainConfig) -> dict[str, Any]:
+    """Return the network's options, defaults of this version included; but not where it runs."""
+    defaults = {k: v for k, v in model_options(config.model).items() if k != "backend"}
+    return {**defaults, **config.to_dict()["model_options"]}
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

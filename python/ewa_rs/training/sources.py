@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ewa_rs.training.images import decode_images, list_images
+from ewa_rs.training.images import decode_images
 
 Parts = tuple["Split", "Split", list[str]]
 #: Part of `digits` kept for testing, and the seed of that split: the same in every run.
@@ -130,7 +130,21 @@ def image_folder(folder: Path, size: int | None, channels: int | None) -> Parts:
 
 
 def _read_part(folder: Path, names: list[str], size: int | None, channels: int | None) -> Split:
-    paths, labels = list_images(folder, names)
+    paths, labels = _list_images(folder, names)
     if not paths:
         raise ValueError(f"{folder}: no images; expected {folder.name}/<class>/<image files>")
-    return Split(decode_images(paths, size, channels), labels)
+    return Split(torch.from_numpy(decode_images(paths, size, channels)), labels)
+
+
+def _list_images(folder: Path, class_names: Sequence[str]) -> tuple[list[Path], Tensor]:
+    """Find the image files below ``folder/<class>/`` and their labels, in sorted order."""
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    paths: list[Path] = []
+    labels: list[int] = []
+    for label, name in enumerate(class_names):
+        files = sorted((folder / name).rglob("*"))
+        found = [f for f in files if f.suffix.lower() in IMG_EXTENSIONS and f.is_file()]
+        paths += found
+        labels += [label] * len(found)
+    return paths, torch.tensor(labels, dtype=torch.int64)
