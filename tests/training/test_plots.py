@@ -1,0 +1,64 @@
+"""What the plots of a comparison show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+
+from ewa_rs.training import plots
+
+
+def results(parameters: dict[str, int], data: str = "fashion-mnist") -> dict[str, Any]:
+    epochs = [{"loss": 1.0, "val_accuracy": None}, {"loss": 0.5, "val_accuracy": None}]
+    runs = [
+        {
+            "model": model,
+            "parameters": count,
+            "test_accuracy": 0.8,
+            "seconds_per_epoch": 1.0,
+            "epochs": epochs,
+        }
+        for model, count in parameters.items()
+    ]
+    about = {"data": data, "epochs": 2, "baseline": next(iter(parameters))}
+    return about | {"models": list(parameters), "runs": runs}
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    figures: list[Figure] = []
+    monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure))
+    return figures
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"a": 200_000, "b": 550_000}, {"a": 1_034, "b": 305_130}, {"a": 436_202}],
+    ids=["within-a-decade", "decades", "alone"],
+)
+def test_parameters_can_be_read_off(parameters: dict[str, int], drawn: list[Figure]) -> None:
+    plots.accuracy_plot(results(parameters, "digits"), Path("unused.png"))
+    axis = drawn[0].axes[0].xaxis
+    drawn[0].draw_without_rendering()
+    low, high = sorted(axis.get_view_interval())
+    shown = [t for t in axis.get_major_ticks() if low <= t.get_loc() <= high]
+    assert shown and all(tick.label1.get_text() for tick in shown)
+
+
+def test_papers_point_is_a_share_of_the_baseline(drawn: list[Figure]) -> None:
+    plots.accuracy_plot(results({"vgg_like": 400_000, "ewa": 12_000}), Path("unused.png"))
+    *_, (point, *_) = drawn[0].axes[0].containers
+    assert point.get_xdata()[0] == pytest.approx(0.03 * 400_000)
+    assert point.get_ydata()[0] == pytest.approx(0.92 * 80)
+
+
+def test_many_networks_and_no_validation_split(drawn: list[Figure]) -> None:
+    models = {f"network{i}": 10**i for i in range(1, 10)}
+    plots.accuracy_plot(results(models), Path("unused.png"))
+    plots.curves_plot(results(models), Path("unused.png"))
+    for figure in drawn:
+        labels = [text.get_text().split(":")[0] for text in figure.legends[0].get_texts()]
+        assert labels[:9] == list(models)
