@@ -1,0 +1,221 @@
+"""Launches the Triton kernels: CUDA tensors of float32, float16 and bfloat16.
+
+Nothing here waits for the device or depends on what a tensor holds, so calls can be captured in
+a CUDA graph. Gradients of broadcast operands are sums in a fixed order, without atomics.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ewa_rs.ops import _arguments
+from ewa_rs.ops._triton.layout import TILE, Layout, make_layout
+from ewa_rs.ops._triton.partial import make_partial, summed_axes
+
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+CAPABILITY = (7, 5)
+
+_LOG2E = 1.4426950408889634
+
+
+def available(device: torch.device | None = None) -> bool:
+    """Whether Triton is there, and a CUDA device (`device`, or the current one) of sm_75 or later.
+
+    The kernels take `DTYPES`; float64 is left to PyTorch operations.
+    """
+    if importlib.util.find_spec("triton") is None or torch.version.cuda is None:
+        return False
+    if not torch.cuda.is_available() or (device is not None and device.type != "cuda"):
+        return False
+    return torch.cuda.get_device_capability(device) >= CAPABILITY
+
+
+def forward(
+    inputs: Sequence[Tensor | None],
+    shape: torch.Size,
+    axes: Sequence[int],
+    scale: float,
+    residual: bool,
+    return_weights: bool,
+    *,
+    project: bool,
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Output, weights if wanted, and of each slice the maximum score and 1 / sum."""
+    _check_dtypes(inputs)
+    y = _arguments.empty_result(shape, *_required(inputs, project))
+    a = torch.empty_like(y) if return_weights else None
+    reduced = [1 if d in axes else n for d, n in enumerate(shape)]
+    statistics = y.new_empty((2, *reduced), dtype=torch.float32)
+    if y.numel() == 0:
+        return y, a, statistics.zero_()
+    tensors = [*inputs, y, statistics[0]]
+    layout, strides = _lay_out(tensors, shape, axes)
+    from ewa_rs.ops._triton import kernels
+
+    _launch(
+        kernels.forward_kernel,
+        layout.forward_programs,
+        y=y,
+        a=a,
+        output_strides=strides[-2],
+        statistics_strides=strides[-1],
+        outer_sizes=layout.sizes[: layout.outer + 1],
+        RESIDUAL=residual,
+        ONE_BLOCK=layout.one_block,
+        **_common(inputs, layout, strides, tensors, statistics, scale, project),
+    )
+    return y, a, statistics
+
+
+def backward(
+    inputs: Sequence[Tensor | None],
+    axes: Sequence[int],
+    scale: float,
+    residual: bool,
+    grad_y: Tensor,
+    grad_a: Tensor | None,
+    statistics: Tensor,
+    wanted: Sequence[bool],
+    *,
+    project: bool,
+) -> list[Tensor | None]:
+    """Gradients of the inputs that want one, given those of the output and the weights."""
+    _check_dtypes(inputs)
+    shape = grad_y.shape
+    targets = [t if want else None for t, want in zip(inputs, wanted, strict=True)]
+    if grad_y.numel() == 0 or not any(wanted):
+        return [None if t is None else torch.zeros_like(t) for t in targets]
+    sums = [None if t is None else summed_axes(t, shape) for t in targets]
+    # A gradient that needs no sum is written as it is, the others by way of partial sums.
+    whole = [
+        None if t is None or any(s or ()) else torch.empty_like(t)
+        for t, s in zip(targets, sums, strict=True)
+    ]
+    tensors = [*inputs, grad_y, grad_a, statistics[0], *whole]
+    layout, strides = _lay_out(tensors, shape, axes, tuple(s for s in sums if s and any(s)))
+    partial = [make_partial(layout, s) for s in sums]
+    steps = layout.steps(any(p is not None and p.summed for p in partial))
+    groups = -(-layout.group // steps)
+    buffers = [
+        w if p is None else p.allocate(layout, groups, grad_y)
+        for w, p in zip(whole, partial, strict=True)
+    ]
+    count = len(inputs)
+    common = {
+        "grad_y": grad_y,
+        "grad_a": grad_a,
+        "grad_strides": strides[count : count + 2],
+        "statistics_strides": strides[count + 2],
+        **_common(inputs, layout, strides, [*tensors, *buffers], statistics, scale, project),
+    }
+    from ewa_rs.ops._triton import kernels
+
+    _launch(
+        kernels.backward_kernel,
+        layout.backward_programs * groups,
+        dots=None if layout.one_block else _dots(layout, statistics, common),
+        gradients=tuple(buffers),
+        gradient_strides=tuple(
+            s if p is None or b is None else b.stride()
+            for s, b, p in zip(strides[count + 3 :], buffers, partial, strict=True)
+        ),
+        outer_sizes=layout.sizes[: layout.outer],
+        group_size=layout.group,
+        group_steps=steps,
+        scale=scale,
+        SUMMED=tuple(p is not None and p.summed for p in partial),
+        FOLDED=tuple(p is not None and p.folded for p in partial),
+        RESIDUAL=residual,
+        **common,
+    )
+    return [
+        b if b is None or p is None or t is None else p.finish(b, layout, t)
+        for b, p, t in zip(buffers, partial, targets, strict=True)
+    ]
+
+
+def _dots(layout: Layout, statistics: Tensor, common: dict[str, Any]) -> Tensor:
+    """Σ a ∘ h of every slice, which the backward of slices longer than a block needs first."""
+    from ewa_rs.ops._triton import kernels
+
+    dots = torch.empty_like(statistics[0])
+    outer_sizes = layout.sizes[: layout.outer + 1]
+    programs = layout.forward_programs
+    _launch(kernels.dots_kernel, programs, dots=dots, outer_sizes=outer_sizes, **common)
+    return dots
+
+
+def _required(inputs: Sequence[Tensor | None], project: bool) -> list[Tensor]:
+    """Return the inputs that give the output its memory order."""
+    return [t for t in inputs[: 1 if project else 3] if t is not None]
+
+
+def _lay_out(
+    tensors: Sequence[Tensor | None],
+    shape: torch.Size,
+    axes: Sequence[int],
+    broadcast: tuple[tuple[bool, ...], ...] = (),
+) -> tuple[Layout, tuple[tuple[int, ...], ...]]:
+    """Return the layout, and the strides of each tensor (zeros for None) along its axes."""
+    absent = (0,) * len(shape)
+    strides = tuple(absent if t is None else t.expand(shape).stride() for t in tensors)
+    layout = make_layout(tuple(shape), tuple(axes), strides, broadcast)
+    return layout, tuple(layout.strides(s) for s in strides)
+
+
+def _common(
+    inputs: Sequence[Tensor | None],
+    layout: Layout,
+    strides: tuple[tuple[int, ...], ...],
+    tensors: Sequence[Tensor | None],
+    statistics: Tensor,
+    scale: float,
+    project: bool,
+) -> dict[str, Any]:
+    """Return the arguments that every kernel takes."""
+    import triton.language as tl
+
+    mask = inputs[-1]
+    boolean = mask is not None and mask.dtype is torch.bool
+    far = max(_extent(t) for t in tensors if t is not None)
+    return {
+        "inputs": (*inputs[:-1], mask.view(torch.uint8) if mask is not None and boolean else mask),
+        "input_strides": strides[: len(inputs)],
+        "top": statistics[0],
+        "inverse": statistics[1],
+        "lanes": layout.lanes,
+        "reduced_sizes": layout.reduced,
+        "n": layout.n,
+        "score_scale": scale * _LOG2E,
+        "PROJECT": project,
+        "BOOLEAN": boolean,
+        "BLOCK_S": layout.block_s,
+        "BLOCK_R": layout.block_r,
+        # A tile may reach beyond the last element.
+        "INDEX": tl.int64 if far + TILE >= 2**31 else tl.int32,
+    }
+
+
+def _extent(t: Tensor) -> int:
+    """How far from its first element a tensor's last one is."""
+    return sum((n - 1) * s for n, s in zip(t.shape, t.stride(), strict=True))
+
+
+def _check_dtypes(inputs: Sequence[Tensor | None]) -> None:
+    found = {t.dtype for t in inputs[:-1] if t is not None}
+    if not found <= set(DTYPES):
+        names = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in found))
+        raise TypeError(
+            f"backend: 'triton' takes float32, float16 and bfloat16, got {names}; "
+            "use backend='torch'"
+        )
+
+
+def _launch(kernel: Any, programs: int, **arguments: Any) -> None:
+    with torch.cuda.device_of(arguments["top"]):
+        kernel[(programs,)](**arguments, num_warps=4)
