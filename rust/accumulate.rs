@@ -36,31 +36,19 @@ pub struct Accumulators {
 
 impl Accumulators {
     pub fn none() -> Accumulators {
-        Accumulators {
-            list: Vec::new(),
-            size: 0,
-            groups: 0,
-            item: 1,
-            memory: None,
-        }
+        Accumulators { list: Vec::new(), size: 0, groups: 0, item: 1, memory: None }
     }
 
     /// For the broadcast ones of `gradients`, whose strides become those of the buffer.
     pub fn new<T: Element>(shape: &[usize], gradients: &mut [Operand]) -> Accumulators {
-        let mut result = Accumulators {
-            item: size_of::<T::Acc>(),
-            ..Self::none()
-        };
+        let mut result = Accumulators { item: size_of::<T::Acc>(), ..Self::none() };
         for (j, operand) in gradients.iter_mut().enumerate() {
             if !operand.is_broadcast(shape) {
                 continue;
             }
             let has_axis = |d: &usize| operand.strides[*d] != 0 && shape[*d] != 1;
             let axes: Vec<usize> = (0..shape.len()).filter(has_axis).collect();
-            let described = axes
-                .iter()
-                .map(|&d| (shape[d], operand.strides[d]))
-                .collect();
+            let described = axes.iter().map(|&d| (shape[d], operand.strides[d])).collect();
             let mut size = 1;
             let mut strides = vec![0; shape.len()];
             for &d in axes.iter().rev() {
@@ -69,12 +57,7 @@ impl Accumulators {
             }
             operand.strides = strides;
             operand.item = result.item;
-            result.list.push(Accumulator {
-                operand: j,
-                axes: described,
-                size,
-                start: result.size,
-            });
+            result.list.push(Accumulator { operand: j, axes: described, size, start: result.size });
             result.size += size.next_multiple_of(64 / result.item);
         }
         result

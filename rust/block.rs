@@ -19,6 +19,7 @@ pub enum Role {
 }
 
 /// Every operand's place for one block.
+#[derive(Clone, Copy)]
 pub struct Block {
     pub base: PerOperand<*mut u8>,
     /// From one row to the next, in bytes.
@@ -34,19 +35,13 @@ impl Block {
 
     #[inline(always)]
     fn at<T>(&self, operand: usize, row: usize) -> *mut T {
-        self.base[operand]
-            .wrapping_offset(row as isize * self.row[operand])
-            .cast()
+        self.base[operand].wrapping_offset(row as isize * self.row[operand]).cast()
     }
 
     /// One input along one row.
     #[inline(always)]
     pub fn source<T>(&self, operand: usize, row: usize) -> Source<T> {
-        Source(if self.is_absent(operand) {
-            std::ptr::null()
-        } else {
-            self.at(operand, row)
-        })
+        Source(if self.is_absent(operand) { std::ptr::null() } else { self.at(operand, row) })
     }
 
     /// One output along one row.
@@ -87,15 +82,46 @@ impl<T> Source<T> {
     pub fn is_absent(&self) -> bool {
         self.0.is_null()
     }
+
+    /// Ask for the cache line of element `i`, which may lie behind the end.
+    #[inline(always)]
+    pub fn prefetch(&self, i: usize) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch does not fault.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(self.at(i).cast());
+        }
+        let _ = i;
+    }
 }
 
 #[derive(Clone, Copy)]
 pub struct Output<T>(*mut T);
 
 impl<T: Element> Output<T> {
+    /// `STREAM`: past the caches, which a full register at an aligned address can be.
     #[inline(always)]
-    pub unsafe fn store<V: Register<T>, const FULL: bool>(&self, x: V, i: usize, n: usize) {
-        <V as Lanes<T>>::store_to::<FULL>(x, self.0.wrapping_add(i), n);
+    pub unsafe fn store<V: Register<T>, const FULL: bool, const STREAM: bool>(
+        &self,
+        x: V,
+        i: usize,
+        n: usize,
+    ) {
+        let p = self.0.wrapping_add(i);
+        if FULL && STREAM {
+            <V as Lanes<T>>::stream_to(x, p);
+        } else {
+            <V as Lanes<T>>::store_to::<FULL>(x, p, n);
+        }
+    }
+
+    /// How many elements come before the first address at which a register can be streamed, if any can.
+    #[inline(always)]
+    pub fn unaligned<V: Register<T>>(&self) -> Option<usize> {
+        let register = V::LANES * size_of::<T>();
+        let behind = (self.0 as usize).next_multiple_of(register) - self.0 as usize;
+        (behind % size_of::<T>() == 0).then_some(behind / size_of::<T>())
     }
 }
 
@@ -191,24 +217,12 @@ impl Staging {
             bytes += (max_rows * max_len * item[j]).next_multiple_of(64);
         }
         let memory = (bytes > 0).then(|| Scratch::zeroed(bytes));
-        Staging {
-            copied,
-            item,
-            role,
-            rows,
-            inner,
-            start,
-            memory,
-        }
+        Staging { copied, item, role, rows, inner, start, memory }
     }
 
     /// The block at `base` (every operand's address of its first element), its copies made.
     pub unsafe fn open(&self, base: &PerOperand<*mut u8>, rows: usize, len: usize) -> Block {
-        let mut block = Block {
-            base: *base,
-            row: self.rows.strides,
-            role: self.role,
-        };
+        let mut block = Block { base: *base, row: self.rows.strides, role: self.role };
         if let Some(memory) = &self.memory {
             for j in (0..MAX_OPERANDS).filter(|&j| self.copied[j]) {
                 block.base[j] = memory.as_ptr::<u8>().add(self.start[j]);
@@ -265,14 +279,18 @@ unsafe fn copy_strided(
     count: usize,
 ) {
     macro_rules! copy {
-        ($type:ty) => {
+        ($type:ty) => {{
+            let aligned = to as usize % align_of::<$type>() == 0;
+            if from_step == 0 && to_step == size_of::<$type>() as isize && aligned {
+                let value = from.cast::<$type>().read_unaligned();
+                std::slice::from_raw_parts_mut(to.cast::<$type>(), count).fill(value);
+                return;
+            }
             for i in 0..count as isize {
                 let value = from.offset(i * from_step).cast::<$type>().read_unaligned();
-                to.offset(i * to_step)
-                    .cast::<$type>()
-                    .write_unaligned(value);
+                to.offset(i * to_step).cast::<$type>().write_unaligned(value);
             }
-        };
+        }};
     }
     match item {
         1 => copy!(u8),

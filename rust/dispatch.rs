@@ -39,11 +39,7 @@ impl DType {
 
     /// What it is computed in, and what maxima and inverses are stored in.
     pub fn computed(self) -> DType {
-        if self == DType::F64 {
-            DType::F64
-        } else {
-            DType::F32
-        }
+        if self == DType::F64 { DType::F64 } else { DType::F32 }
     }
 }
 
@@ -99,28 +95,16 @@ impl DynamicCall {
 
     fn run_as<T: Element>(&self, direction: Direction, simd: Simd) {
         let present = |j: usize| !self.call.operands[j].is_absent();
-        let run = Run {
-            call: &self.call,
-            direction,
-            simd,
-        };
+        let run = Run { call: &self.call, direction, simd };
         let boolean = self.boolean_mask;
         let scale = T::Acc::from_f64(self.scale);
         let scale_base_2 = T::Acc::from_f64(self.scale * std::f64::consts::LOG2_E);
         match self.op {
             OpName::ElementwiseAttention => {
                 if present(elementwise_attention::MASK) {
-                    run.with(ElementwiseAttention::<T, true> {
-                        scale,
-                        scale_base_2,
-                        boolean,
-                    });
+                    run.with(ElementwiseAttention::<T, true> { scale, scale_base_2, boolean });
                 } else {
-                    run.with(ElementwiseAttention::<T, false> {
-                        scale,
-                        scale_base_2,
-                        boolean,
-                    });
+                    run.with(ElementwiseAttention::<T, false> { scale, scale_base_2, boolean });
                 }
             }
             OpName::ElementwiseSelfAttention => {

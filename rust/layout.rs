@@ -36,11 +36,7 @@ unsafe impl Sync for Operand {}
 
 impl Operand {
     pub fn absent() -> Self {
-        Operand {
-            data: std::ptr::null_mut(),
-            item: 1,
-            strides: Vec::new(),
-        }
+        Operand { data: std::ptr::null_mut(), item: 1, strides: Vec::new() }
     }
 
     pub fn is_absent(&self) -> bool {
@@ -49,11 +45,7 @@ impl Operand {
 
     /// Whether several elements of the broadcast shape share one element of this operand.
     pub fn is_broadcast(&self, shape: &[usize]) -> bool {
-        !self.is_absent()
-            && shape
-                .iter()
-                .zip(&self.strides)
-                .any(|(&n, &s)| n != 1 && s == 0)
+        !self.is_absent() && shape.iter().zip(&self.strides).any(|(&n, &s)| n != 1 && s == 0)
     }
 }
 
@@ -64,18 +56,12 @@ pub struct Axis {
 }
 
 impl Axis {
-    const UNIT: Axis = Axis {
-        size: 1,
-        strides: [0; MAX_OPERANDS],
-    };
+    const UNIT: Axis = Axis { size: 1, strides: [0; MAX_OPERANDS] };
 
     /// Whether `self`, followed by `inner`, is one longer axis for every operand.
     fn merges_with(&self, inner: &Axis) -> bool {
         let size = inner.size as isize;
-        self.strides
-            .iter()
-            .zip(&inner.strides)
-            .all(|(&outer, &inner)| outer == inner * size)
+        self.strides.iter().zip(&inner.strides).all(|(&outer, &inner)| outer == inner * size)
     }
 }
 
@@ -142,8 +128,7 @@ impl Layout {
     /// The same with each slice a unit of its own, as slices too long for the cache are treated.
     pub fn with_single_slices(mut self) -> Layout {
         if self.form == Form::RowIsSlice {
-            self.outer
-                .push(std::mem::replace(&mut self.rows, Axis::UNIT));
+            self.outer.push(std::mem::replace(&mut self.rows, Axis::UNIT));
             self.form = Form::BlockIsSlice;
         }
         self
@@ -155,10 +140,7 @@ fn merged<'a>(axes: impl Iterator<Item = &'a (Axis, bool)>) -> Vec<Axis> {
     for (axis, _) in axes {
         match result.last_mut() {
             Some(last) if last.merges_with(axis) => {
-                *last = Axis {
-                    size: last.size * axis.size,
-                    strides: axis.strides,
-                };
+                *last = Axis { size: last.size * axis.size, strides: axis.strides };
             }
             _ => result.push(*axis),
         }
@@ -201,10 +183,7 @@ mod tests {
     #[test]
     fn contiguous_batch_axes_merge_into_rows() {
         let l = layout(&[2, 3, 5], &[15, 5, 1], &[2]);
-        assert_eq!(
-            (l.form, l.rows.size, l.inner.size),
-            (Form::RowIsSlice, 6, 5)
-        );
+        assert_eq!((l.form, l.rows.size, l.inner.size), (Form::RowIsSlice, 6, 5));
         assert!(l.outer.is_empty() && l.extra.is_empty());
     }
 
@@ -224,10 +203,7 @@ mod tests {
     #[test]
     fn separate_softmax_axes_make_blocks() {
         let l = layout(&[2, 3, 5], &[15, 5, 1], &[0, 2]);
-        assert_eq!(
-            (l.form, l.rows.size, l.inner.size),
-            (Form::BlockIsSlice, 2, 5)
-        );
+        assert_eq!((l.form, l.rows.size, l.inner.size), (Form::BlockIsSlice, 2, 5));
         assert_eq!(count(&l.outer), 3);
     }
 }

@@ -13,11 +13,7 @@ pub struct Mask<T> {
 impl<T: Element> Mask<T> {
     #[inline(always)]
     pub unsafe fn new(block: &Block, operand: usize, row: usize, boolean: bool) -> Self {
-        Mask {
-            bytes: block.source(operand, row),
-            added: block.source(operand, row),
-            boolean,
-        }
+        Mask { bytes: block.source(operand, row), added: block.source(operand, row), boolean }
     }
 
     #[inline(always)]
@@ -35,9 +31,7 @@ impl<T: Element> Mask<T> {
         if self.boolean {
             score.keep(self.bytes.at(i), n)
         } else {
-            self.added
-                .load::<V, FULL>(i, n)
-                .mul_add(V::splat(T::Acc::LOG2_E), score)
+            self.added.load::<V, FULL>(i, n).mul_add(V::splat(T::Acc::LOG2_E), score)
         }
     }
 }

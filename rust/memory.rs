@@ -12,10 +12,8 @@ const HUGE_PAGE: usize = 2 << 20;
 /// mapped when it is first touched: in pages of 4 KiB, that takes longer than the arithmetic.
 #[cfg(target_os = "linux")]
 pub fn advise_huge_pages(operand: &Operand, shape: &[usize]) {
-    let spans = shape
-        .iter()
-        .zip(&operand.strides)
-        .map(|(&n, &s)| n.saturating_sub(1) * s.unsigned_abs());
+    let spans =
+        shape.iter().zip(&operand.strides).map(|(&n, &s)| n.saturating_sub(1) * s.unsigned_abs());
     let bytes = spans.sum::<usize>() + operand.item;
     if operand.is_absent() || bytes < LARGE || operand.strides.iter().any(|&s| s < 0) {
         return;

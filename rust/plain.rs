@@ -42,28 +42,14 @@ impl<O: Formula> Loops<'_, O> {
             let z: Vec<_> = slice.iter().map(|index| self.score(index)).collect();
             let low = A::<O>::NEG_INFINITY;
             let maximum = z.iter().fold(low, |m, &z| if z > m { z } else { m });
-            let shift = if maximum == low {
-                A::<O>::ZERO
-            } else {
-                maximum
-            };
-            let sum = z
-                .iter()
-                .fold(A::<O>::ZERO, |sum, &z| sum + (z - shift).exp());
-            let inverse = if sum == A::<O>::ZERO {
-                sum
-            } else {
-                A::<O>::ONE / sum
-            };
+            let shift = if maximum == low { A::<O>::ZERO } else { maximum };
+            let sum = z.iter().fold(A::<O>::ZERO, |sum, &z| sum + (z - shift).exp());
+            let inverse = if sum == A::<O>::ZERO { sum } else { A::<O>::ONE / sum };
             for (index, z) in slice.iter().zip(z) {
                 let x = self.inputs(index);
                 let a = (z - shift).exp() * inverse;
                 let is_empty = inverse == A::<O>::ZERO;
-                let attended = if is_empty {
-                    A::<O>::ZERO
-                } else {
-                    a * self.op.value_of(&x)
-                };
+                let attended = if is_empty { A::<O>::ZERO } else { a * self.op.value_of(&x) };
                 self.write(Y, index, self.op.output_of(&x, attended));
                 self.write(WEIGHTS, index, a);
             }
@@ -87,9 +73,7 @@ impl<O: Formula> Loops<'_, O> {
                     let (zero, y) = (A::<O>::ZERO, self.read(Y, index));
                     let nothing = vec![zero; O::INPUTS];
                     let gradients = self.op.gradients_of(&nothing, y, zero, zero);
-                    sums.iter_mut()
-                        .zip(gradients)
-                        .for_each(|(sum, g)| sum.add(index, g));
+                    sums.iter_mut().zip(gradients).for_each(|(sum, g)| sum.add(index, g));
                 }
                 continue;
             }
@@ -103,14 +87,10 @@ impl<O: Formula> Loops<'_, O> {
                     (x, a, y, da)
                 })
                 .collect();
-            let dot = terms
-                .iter()
-                .fold(A::<O>::ZERO, |sum, (_, a, _, da)| sum + *a * *da);
+            let dot = terms.iter().fold(A::<O>::ZERO, |sum, (_, a, _, da)| sum + *a * *da);
             for (index, (x, a, y, da)) in slice.iter().zip(terms) {
                 let gradients = self.op.gradients_of(&x, y, a * (da - dot), y * a);
-                sums.iter_mut()
-                    .zip(gradients)
-                    .for_each(|(sum, g)| sum.add(index, g));
+                sums.iter_mut().zip(gradients).for_each(|(sum, g)| sum.add(index, g));
             }
         }
         sums.iter().for_each(Sums::write::<O::T>);
@@ -120,11 +100,7 @@ impl<O: Formula> Loops<'_, O> {
     fn slices(&self) -> Vec<Vec<Vec<usize>>> {
         let Call { shape, softmax, .. } = self.call;
         let sizes = |wanted: bool| -> Vec<usize> {
-            shape
-                .iter()
-                .zip(softmax)
-                .map(|(&n, &s)| if s == wanted { n } else { 1 })
-                .collect()
+            shape.iter().zip(softmax).map(|(&n, &s)| if s == wanted { n } else { 1 }).collect()
         };
         let within = indices(&sizes(true));
         let add = |a: &[usize], b: &[usize]| a.iter().zip(b).map(|(a, b)| a + b).collect();
@@ -138,13 +114,7 @@ impl<O: Formula> Loops<'_, O> {
         let mask = O::INPUTS - 1;
         let is_number = |j: &usize| *j != mask || !self.op.has_boolean_mask();
         (0..O::INPUTS)
-            .map(|j| {
-                if is_number(&j) {
-                    self.read(j, index)
-                } else {
-                    A::<O>::ZERO
-                }
-            })
+            .map(|j| if is_number(&j) { self.read(j, index) } else { A::<O>::ZERO })
             .collect()
     }
 
@@ -192,20 +162,14 @@ impl<O: Formula> Loops<'_, O> {
 fn indices(shape: &[usize]) -> Vec<Vec<usize>> {
     let mut result = vec![Vec::new()];
     for &n in shape {
-        result = result
-            .iter()
-            .flat_map(|index| (0..n).map(|i| [&index[..], &[i]].concat()))
-            .collect();
+        result =
+            result.iter().flat_map(|index| (0..n).map(|i| [&index[..], &[i]].concat())).collect();
     }
     result
 }
 
 fn place<T>(operand: &Operand, index: &[usize]) -> *mut T {
-    let offset: isize = index
-        .iter()
-        .zip(&operand.strides)
-        .map(|(&i, &s)| i as isize * s)
-        .sum();
+    let offset: isize = index.iter().zip(&operand.strides).map(|(&i, &s)| i as isize * s).sum();
     operand.data.wrapping_offset(offset).cast()
 }
 
@@ -223,20 +187,13 @@ impl<'a, A: Float> Sums<'a, A> {
         let is_absent = operand.is_absent();
         Sums {
             operand,
-            indices: if is_absent {
-                Vec::new()
-            } else {
-                indices(&shape)
-            },
+            indices: if is_absent { Vec::new() } else { indices(&shape) },
             sums: Default::default(),
         }
     }
 
     fn add(&mut self, index: &[usize], x: A) {
-        let sum = self
-            .sums
-            .entry(place(self.operand, index))
-            .or_insert(A::ZERO);
+        let sum = self.sums.entry(place(self.operand, index)).or_insert(A::ZERO);
         *sum = *sum + x;
     }
 

@@ -182,7 +182,7 @@ for _ in range(500):
     ewa_rs.elementwise_attention(x, x, x)
     if steps > before:
         break
-print(meanwhile, steps > before)
+print(meanwhile <= 1, steps > before)  # a wait for the GIL that began before may end
 running = False
 """
-    assert run(script, EWA_NUM_THREADS="1") == "0 True"
+    assert run(script, EWA_NUM_THREADS="1") == "True True"

@@ -32,14 +32,7 @@ pub fn elementwise_attention<'py>(
     return_weights: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
     let inputs = [Some(q), Some(k), Some(v), mask];
-    run(
-        OpName::ElementwiseAttention,
-        &inputs,
-        axis,
-        scale,
-        out,
-        return_weights,
-    )
+    run(OpName::ElementwiseAttention, &inputs, axis, scale, out, return_weights)
 }
 
 /// Self-attention of x with learned arrays; see the Python function of this name.
@@ -60,24 +53,8 @@ pub fn elementwise_self_attention<'py>(
     out: Option<&Bound<'py, PyAny>>,
     return_weights: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let inputs = [
-        Some(x),
-        Some(w_q),
-        Some(w_k),
-        Some(w_v),
-        b_q,
-        b_k,
-        b_v,
-        mask,
-    ];
-    run(
-        OpName::ElementwiseSelfAttention,
-        &inputs,
-        axis,
-        scale,
-        out,
-        return_weights,
-    )
+    let inputs = [Some(x), Some(w_q), Some(w_k), Some(w_v), b_q, b_k, b_v, mask];
+    run(OpName::ElementwiseSelfAttention, &inputs, axis, scale, out, return_weights)
 }
 
 fn run<'py>(
@@ -92,10 +69,7 @@ fn run<'py>(
     let simd = super::simd()?;
     let arrays = as_arrays(py, op, objects)?;
     let first = arrays[0].as_ref().expect("the first input is required");
-    let views: Vec<Option<View>> = arrays
-        .iter()
-        .map(|a| a.as_ref().map(View::of_array))
-        .collect();
+    let views: Vec<Option<View>> = arrays.iter().map(|a| a.as_ref().map(View::of_array)).collect();
     let names = op.inputs();
     let mask = op.mask();
     let named: Vec<_> = names[..mask]
@@ -112,9 +86,7 @@ fn run<'py>(
         Some(out) => checked_out(out, first, &shape, &named, &views[mask])?,
         None => empty_like(first, &shape)?,
     };
-    let weights = return_weights
-        .then(|| empty_like(first, &shape))
-        .transpose()?;
+    let weights = return_weights.then(|| empty_like(first, &shape)).transpose()?;
     let scale = arguments::scale(scale, &shape, &softmax);
     let mut call = arguments::call(op, &views, shape, softmax, scale);
     call.call.operands[Y] = View::of_array(&y).operand(&call.call.shape);
@@ -158,11 +130,7 @@ fn as_arrays<'py>(
         arrays.push(Some(array));
     }
     if differ {
-        let dtypes: Vec<_> = arrays[..mask]
-            .iter()
-            .flatten()
-            .map(|array| array.dtype())
-            .collect();
+        let dtypes: Vec<_> = arrays[..mask].iter().flatten().map(|array| array.dtype()).collect();
         let dtype =
             numpy(py)?.call_method1("result_type", pyo3::types::PyTuple::new(py, dtypes)?)?;
         for array in arrays.iter_mut().flatten() {
@@ -206,9 +174,7 @@ fn as_array<'py>(name: &str, object: &Bound<'py, PyAny>) -> PyResult<Array<'py>>
 fn cast<'py>(array: &Array<'py>, dtype: &Bound<'py, PyAny>) -> PyResult<Array<'py>> {
     let keywords = PyDict::new(array.py());
     keywords.set_item("copy", false)?;
-    Ok(array
-        .call_method("astype", (dtype,), Some(&keywords))?
-        .cast_into()?)
+    Ok(array.call_method("astype", (dtype,), Some(&keywords))?.cast_into()?)
 }
 
 fn checked_dtype(name: &str, array: &Array<'_>, is_mask: bool) -> PyResult<DType> {
@@ -236,23 +202,17 @@ fn checked_out<'py>(
 ) -> PyResult<Array<'py>> {
     let Ok(array) = out.cast::<PyUntypedArray>() else {
         let found = out.get_type().fully_qualified_name()?;
-        return Err(PyTypeError::new_err(format!(
-            "out: expected a numpy.ndarray, got {found}"
-        )));
+        return Err(PyTypeError::new_err(format!("out: expected a numpy.ndarray, got {found}")));
     };
     let view = View::of_array(array);
     let aligned = unsafe { (*array.as_array_ptr()).fields.flags & NPY_ARRAY_ALIGNED != 0 };
     if view.dtype != View::of_array(like).dtype {
         let (expected, found) = (dtype_name(like)?, dtype_name(array)?);
-        return Err(PyTypeError::new_err(format!(
-            "out: expected dtype {expected}, got {found}"
-        )));
+        return Err(PyTypeError::new_err(format!("out: expected dtype {expected}, got {found}")));
     }
     if view.shape != shape {
         let (expected, found) = (tuple(shape), tuple(&view.shape));
-        return Err(PyValueError::new_err(format!(
-            "out: expected shape {expected}, got {found}"
-        )));
+        return Err(PyValueError::new_err(format!("out: expected shape {expected}, got {found}")));
     }
     if !is_writeable(array) || !aligned {
         return Err(PyValueError::new_err(
@@ -263,12 +223,7 @@ fn checked_out<'py>(
     for (name, input) in inputs.iter().copied().chain(mask) {
         check_overlap(&view, name, input)?;
     }
-    if view
-        .shape
-        .iter()
-        .zip(&view.strides)
-        .any(|(&n, &s)| n > 1 && s == 0)
-    {
+    if view.shape.iter().zip(&view.strides).any(|(&n, &s)| n > 1 && s == 0) {
         return Err(PyValueError::new_err(
             "out: expected an array whose elements are all distinct, got a broadcast one",
         ));

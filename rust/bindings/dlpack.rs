@@ -74,11 +74,7 @@ fn tensor_from_py_object(py: Python<'_>) -> Option<FromPyObject> {
             return None;
         }
         let api = unsafe { &*api.cast::<ExchangeApi>() };
-        if api.major == 1 {
-            api.tensor_from_py_object
-        } else {
-            None
-        }
+        if api.major == 1 { api.tensor_from_py_object } else { None }
     })
 }
 
@@ -99,17 +95,10 @@ pub fn borrow<'a>(tensor: &'a Bound<'_, PyAny>) -> Option<Borrowed<'a>> {
         return None;
     }
     let slice = |p: *const i64| {
-        if ndim == 0 {
-            &[]
-        } else {
-            unsafe { std::slice::from_raw_parts(p, ndim) }
-        }
+        if ndim == 0 { &[] } else { unsafe { std::slice::from_raw_parts(p, ndim) } }
     };
     Some(Borrowed {
-        data: found
-            .data
-            .cast::<u8>()
-            .wrapping_add(found.byte_offset as usize),
+        data: found.data.cast::<u8>().wrapping_add(found.byte_offset as usize),
         dtype: found.dtype,
         shape: slice(found.shape),
         strides: slice(found.strides),

@@ -59,11 +59,7 @@ impl View {
             data: tensor.data,
             dtype: Some(dtype),
             shape: tensor.shape.iter().map(|&n| n as usize).collect(),
-            strides: tensor
-                .strides
-                .iter()
-                .map(|&s| s as isize * dtype.item() as isize)
-                .collect(),
+            strides: tensor.strides.iter().map(|&s| s as isize * dtype.item() as isize).collect(),
         })
     }
 
@@ -73,15 +69,10 @@ impl View {
         let dtype = tensor_dtype(&tensor.getattr(intern!(py, "dtype"))?)?;
         let strides: Vec<isize> = tensor.call_method0(intern!(py, "stride"))?.extract()?;
         Ok(View {
-            data: tensor
-                .call_method0(intern!(py, "data_ptr"))?
-                .extract::<usize>()? as *mut u8,
+            data: tensor.call_method0(intern!(py, "data_ptr"))?.extract::<usize>()? as *mut u8,
             dtype: Some(dtype),
             shape: tensor.getattr(intern!(py, "shape"))?.extract()?,
-            strides: strides
-                .into_iter()
-                .map(|s| s * dtype.item() as isize)
-                .collect(),
+            strides: strides.into_iter().map(|s| s * dtype.item() as isize).collect(),
         })
     }
 
@@ -96,16 +87,8 @@ impl View {
             }
         }
         // An empty array may have no memory, but it is there.
-        let data = if self.data.is_null() {
-            std::ptr::dangling_mut()
-        } else {
-            self.data
-        };
-        Operand {
-            data,
-            item: self.dtype.map_or(1, DType::item),
-            strides,
-        }
+        let data = if self.data.is_null() { std::ptr::dangling_mut() } else { self.data };
+        Operand { data, item: self.dtype.map_or(1, DType::item), strides }
     }
 
     /// The two parts of an array whose first axis is two long.
@@ -128,16 +111,9 @@ impl View {
         }
         for (&size, &stride) in self.shape.iter().zip(&self.strides) {
             let reach = (size as isize - 1) * stride;
-            if reach < 0 {
-                low += reach
-            } else {
-                high += reach
-            }
+            if reach < 0 { low += reach } else { high += reach }
         }
-        (
-            low as usize,
-            high as usize + self.dtype.map_or(1, DType::item),
-        )
+        (low as usize, high as usize + self.dtype.map_or(1, DType::item))
     }
 
     pub fn is_same_memory(&self, other: &View) -> bool {
@@ -181,9 +157,6 @@ fn tensor_dtype(dtype: &Bound<'_, PyAny>) -> PyResult<DType> {
             [DType::F32, DType::BF16, DType::F16, DType::F64, DType::Bool].map(get);
         PyResult::Ok([a?, b?, c?, d?, e?])
     })?;
-    let found = dtypes
-        .iter()
-        .find(|(object, _)| object.is(dtype))
-        .map(|&(_, d)| d);
+    let found = dtypes.iter().find(|(object, _)| object.is(dtype)).map(|&(_, d)| d);
     found.ok_or_else(|| PyTypeError::new_err(format!("no kernel takes tensors of {dtype}")))
 }

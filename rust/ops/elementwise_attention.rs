@@ -66,16 +66,9 @@ impl<T: Element, const MASKED: bool> Op for ElementwiseAttention<T, MASKED> {
         i: usize,
         n: usize,
     ) -> R {
-        let scaled = inputs
-            .q
-            .load::<R, FULL>(i, n)
-            .mul(R::splat(self.scale_base_2));
+        let scaled = inputs.q.load::<R, FULL>(i, n).mul(R::splat(self.scale_base_2));
         let score = scaled.mul(inputs.k.load::<R, FULL>(i, n));
-        if MASKED {
-            inputs.mask.apply::<R, FULL>(score, i, n)
-        } else {
-            score
-        }
+        if MASKED { inputs.mask.apply::<R, FULL>(score, i, n) } else { score }
     }
 
     #[inline(always)]
@@ -86,6 +79,13 @@ impl<T: Element, const MASKED: bool> Op for ElementwiseAttention<T, MASKED> {
         n: usize,
     ) -> R {
         inputs.v.load::<R, FULL>(i, n)
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, inputs: &Inputs<T>, i: usize) {
+        inputs.q.prefetch(i);
+        inputs.k.prefetch(i);
+        inputs.v.prefetch(i);
     }
 
     #[inline(always)]

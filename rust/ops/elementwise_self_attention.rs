@@ -71,16 +71,8 @@ impl<T: Element, const GENERAL: bool> Op for ElementwiseSelfAttention<T, GENERAL
     unsafe fn inputs(&self, block: &Block, row: usize) -> Inputs<T> {
         Inputs {
             x: block.source(X, row),
-            w: [
-                block.source(W, row),
-                block.source(W + 1, row),
-                block.source(W + 2, row),
-            ],
-            b: [
-                block.source(B, row),
-                block.source(B + 1, row),
-                block.source(B + 2, row),
-            ],
+            w: [block.source(W, row), block.source(W + 1, row), block.source(W + 2, row)],
+            b: [block.source(B, row), block.source(B + 1, row), block.source(B + 2, row)],
             mask: Mask::new(block, MASK, row, self.boolean),
         }
     }
@@ -124,6 +116,11 @@ impl<T: Element, const GENERAL: bool> Op for ElementwiseSelfAttention<T, GENERAL
     }
 
     #[inline(always)]
+    fn prefetch(&self, inputs: &Inputs<T>, i: usize) {
+        inputs.x.prefetch(i);
+    }
+
+    #[inline(always)]
     unsafe fn add_residual<V: Register<T>, const FULL: bool>(
         &self,
         y: V,
@@ -131,11 +128,7 @@ impl<T: Element, const GENERAL: bool> Op for ElementwiseSelfAttention<T, GENERAL
         i: usize,
         n: usize,
     ) -> V {
-        if self.residual {
-            y.add(inputs.x.load::<V, FULL>(i, n))
-        } else {
-            y
-        }
+        if self.residual { y.add(inputs.x.load::<V, FULL>(i, n)) } else { y }
     }
 
     #[inline(always)]
@@ -181,11 +174,7 @@ impl<T: Element, const GENERAL: bool> Formula for ElementwiseSelfAttention<T, GE
         x[X] * x[W + 2] + x[B + 2]
     }
     fn output_of(&self, x: &[T::Acc], attended: T::Acc) -> T::Acc {
-        if self.residual {
-            attended + x[X]
-        } else {
-            attended
-        }
+        if self.residual { attended + x[X] } else { attended }
     }
     fn gradients_of(&self, x: &[T::Acc], y: T::Acc, z: T::Acc, v: T::Acc) -> Vec<T::Acc> {
         let [q, k] = [0, 1].map(|j| x[X] * x[W + j] + x[B + j]);

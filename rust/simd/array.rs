@@ -52,9 +52,7 @@ impl<S: Float, const N: usize> Vector for Array<S, N> {
     }
     #[inline(always)]
     unsafe fn mul_add(self, b: Self, c: Self) -> Self {
-        Array(std::array::from_fn(|i| {
-            self.0[i].fused_mul_add(b.0[i], c.0[i])
-        }))
+        Array(std::array::from_fn(|i| self.0[i].fused_mul_add(b.0[i], c.0[i])))
     }
     #[inline(always)]
     unsafe fn max(self, other: Self) -> Self {
@@ -66,26 +64,29 @@ impl<S: Float, const N: usize> Vector for Array<S, N> {
     }
     #[inline(always)]
     unsafe fn zero_where_less(self, x: Self, low: Self) -> Self {
-        Array(std::array::from_fn(|i| {
-            if x.0[i] < low.0[i] {
-                S::ZERO
-            } else {
-                self.0[i]
-            }
-        }))
+        Array(std::array::from_fn(|i| if x.0[i] < low.0[i] { S::ZERO } else { self.0[i] }))
+    }
+    #[inline(always)]
+    #[allow(clippy::eq_op)] // NaN
+    unsafe fn zero_where_nan(self) -> Self {
+        Array(self.0.map(|x| if x == x { x } else { S::ZERO }))
+    }
+    #[inline(always)]
+    unsafe fn any_greater(self, other: Self) -> bool {
+        (0..N).any(|i| self.0[i] > other.0[i])
+    }
+    #[inline(always)]
+    unsafe fn count_greater(self, other: Self, n: usize) -> usize {
+        (0..n).filter(|&i| self.0[i] > other.0[i]).count()
     }
     #[inline(always)]
     unsafe fn first(self, n: usize) -> Self {
-        Array(std::array::from_fn(|i| {
-            if i < n { self.0[i] } else { S::NEG_INFINITY }
-        }))
+        Array(std::array::from_fn(|i| if i < n { self.0[i] } else { S::NEG_INFINITY }))
     }
     #[inline(always)]
     unsafe fn keep(self, mask: *const u8, n: usize) -> Self {
         let kept = |i: usize| i >= n || *mask.add(i) != 0;
-        Array(std::array::from_fn(|i| {
-            if kept(i) { self.0[i] } else { S::NEG_INFINITY }
-        }))
+        Array(std::array::from_fn(|i| if kept(i) { self.0[i] } else { S::NEG_INFINITY }))
     }
     #[inline(always)]
     unsafe fn extract(self) -> S {
@@ -97,9 +98,7 @@ impl<S: Float, const N: usize> Vector for Array<S, N> {
     }
     #[inline(always)]
     unsafe fn reduce_max(self) -> S {
-        self.0
-            .into_iter()
-            .fold(S::NEG_INFINITY, |a, b| if b > a { b } else { a })
+        self.0.into_iter().fold(S::NEG_INFINITY, |a, b| if b > a { b } else { a })
     }
 }
 
@@ -107,11 +106,7 @@ impl<T: Element, const N: usize> Lanes<T> for Array<T::Acc, N> {
     #[inline(always)]
     unsafe fn load_from<const FULL: bool>(p: *const T, n: usize) -> Self {
         let lane = |i: usize| {
-            if FULL || i < n {
-                (*p.add(i)).to_acc()
-            } else {
-                T::Acc::ZERO
-            }
+            if FULL || i < n { (*p.add(i)).to_acc() } else { T::Acc::ZERO }
         };
         Array(std::array::from_fn(lane))
     }

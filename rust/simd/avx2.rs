@@ -87,19 +87,25 @@ impl Vector for F32x8 {
     }
     #[inline(always)]
     unsafe fn zero_where_less(self, x: Self, low: Self) -> Self {
-        Self(_mm256_and_ps(
-            self.0,
-            _mm256_cmp_ps::<_CMP_NLT_UQ>(x.0, low.0),
-        ))
+        Self(_mm256_and_ps(self.0, _mm256_cmp_ps::<_CMP_NLT_UQ>(x.0, low.0)))
+    }
+    #[inline(always)]
+    unsafe fn zero_where_nan(self) -> Self {
+        Self(_mm256_and_ps(self.0, _mm256_cmp_ps::<_CMP_ORD_Q>(self.0, self.0)))
+    }
+    #[inline(always)]
+    unsafe fn any_greater(self, other: Self) -> bool {
+        _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(self.0, other.0)) != 0
+    }
+    #[inline(always)]
+    unsafe fn count_greater(self, other: Self, n: usize) -> usize {
+        let greater = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(self.0, other.0));
+        (greater as u32 & ((1 << n) - 1)).count_ones() as usize
     }
     #[inline(always)]
     unsafe fn first(self, n: usize) -> Self {
         let outside = _mm256_set1_ps(f32::NEG_INFINITY);
-        Self(_mm256_blendv_ps(
-            outside,
-            self.0,
-            _mm256_castsi256_ps(mask32(n)),
-        ))
+        Self(_mm256_blendv_ps(outside, self.0, _mm256_castsi256_ps(mask32(n))))
     }
     #[inline(always)]
     unsafe fn keep(self, mask: *const u8, n: usize) -> Self {
@@ -110,11 +116,7 @@ impl Vector for F32x8 {
         };
         let wide = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(bytes as i64));
         let dropped = _mm256_castsi256_ps(_mm256_cmpeq_epi32(wide, _mm256_setzero_si256()));
-        Self(_mm256_blendv_ps(
-            self.0,
-            _mm256_set1_ps(f32::NEG_INFINITY),
-            dropped,
-        ))
+        Self(_mm256_blendv_ps(self.0, _mm256_set1_ps(f32::NEG_INFINITY), dropped))
     }
     #[inline(always)]
     unsafe fn extract(self) -> f32 {
@@ -122,19 +124,13 @@ impl Vector for F32x8 {
     }
     #[inline(always)]
     unsafe fn reduce_sum(self) -> f32 {
-        let four = _mm_add_ps(
-            _mm256_castps256_ps128(self.0),
-            _mm256_extractf128_ps::<1>(self.0),
-        );
+        let four = _mm_add_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0));
         let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
         _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
     }
     #[inline(always)]
     unsafe fn reduce_max(self) -> f32 {
-        let four = _mm_max_ps(
-            _mm256_castps256_ps128(self.0),
-            _mm256_extractf128_ps::<1>(self.0),
-        );
+        let four = _mm_max_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0));
         let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
         _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
     }
@@ -143,19 +139,15 @@ impl Vector for F32x8 {
 impl Lanes<f32> for F32x8 {
     #[inline(always)]
     unsafe fn load_from<const FULL: bool>(p: *const f32, n: usize) -> Self {
-        if FULL {
-            Self::load(p)
-        } else {
-            Self(_mm256_maskload_ps(p, mask32(n)))
-        }
+        if FULL { Self::load(p) } else { Self(_mm256_maskload_ps(p, mask32(n))) }
     }
     #[inline(always)]
     unsafe fn store_to<const FULL: bool>(self, p: *mut f32, n: usize) {
-        if FULL {
-            self.store(p)
-        } else {
-            _mm256_maskstore_ps(p, mask32(n), self.0)
-        }
+        if FULL { self.store(p) } else { _mm256_maskstore_ps(p, mask32(n), self.0) }
+    }
+    #[inline(always)]
+    unsafe fn stream_to(self, p: *mut f32) {
+        _mm256_stream_ps(p, self.0);
     }
 }
 
@@ -208,10 +200,7 @@ impl Lanes<bf16> for F32x8 {
         let quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x0040_0000));
         let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(self.0, self.0));
         let high = _mm256_srli_epi32::<16>(_mm256_blendv_epi8(rounded, quiet, nan));
-        let (a, b) = (
-            _mm256_castsi256_si128(high),
-            _mm256_extracti128_si256::<1>(high),
-        );
+        let (a, b) = (_mm256_castsi256_si128(high), _mm256_extracti128_si256::<1>(high));
         store_16_bits::<FULL>(p.cast(), n, _mm_packus_epi32(a, b));
     }
 }
@@ -260,19 +249,25 @@ impl Vector for F64x4 {
     }
     #[inline(always)]
     unsafe fn zero_where_less(self, x: Self, low: Self) -> Self {
-        Self(_mm256_and_pd(
-            self.0,
-            _mm256_cmp_pd::<_CMP_NLT_UQ>(x.0, low.0),
-        ))
+        Self(_mm256_and_pd(self.0, _mm256_cmp_pd::<_CMP_NLT_UQ>(x.0, low.0)))
+    }
+    #[inline(always)]
+    unsafe fn zero_where_nan(self) -> Self {
+        Self(_mm256_and_pd(self.0, _mm256_cmp_pd::<_CMP_ORD_Q>(self.0, self.0)))
+    }
+    #[inline(always)]
+    unsafe fn any_greater(self, other: Self) -> bool {
+        _mm256_movemask_pd(_mm256_cmp_pd::<_CMP_GT_OQ>(self.0, other.0)) != 0
+    }
+    #[inline(always)]
+    unsafe fn count_greater(self, other: Self, n: usize) -> usize {
+        let greater = _mm256_movemask_pd(_mm256_cmp_pd::<_CMP_GT_OQ>(self.0, other.0));
+        (greater as u32 & ((1 << n) - 1)).count_ones() as usize
     }
     #[inline(always)]
     unsafe fn first(self, n: usize) -> Self {
         let outside = _mm256_set1_pd(f64::NEG_INFINITY);
-        Self(_mm256_blendv_pd(
-            outside,
-            self.0,
-            _mm256_castsi256_pd(mask64(n)),
-        ))
+        Self(_mm256_blendv_pd(outside, self.0, _mm256_castsi256_pd(mask64(n))))
     }
     #[inline(always)]
     unsafe fn keep(self, mask: *const u8, n: usize) -> Self {
@@ -283,11 +278,7 @@ impl Vector for F64x4 {
         };
         let wide = _mm256_cvtepu8_epi64(_mm_cvtsi32_si128(bytes as i32));
         let dropped = _mm256_castsi256_pd(_mm256_cmpeq_epi64(wide, _mm256_setzero_si256()));
-        Self(_mm256_blendv_pd(
-            self.0,
-            _mm256_set1_pd(f64::NEG_INFINITY),
-            dropped,
-        ))
+        Self(_mm256_blendv_pd(self.0, _mm256_set1_pd(f64::NEG_INFINITY), dropped))
     }
     #[inline(always)]
     unsafe fn extract(self) -> f64 {
@@ -295,18 +286,12 @@ impl Vector for F64x4 {
     }
     #[inline(always)]
     unsafe fn reduce_sum(self) -> f64 {
-        let two = _mm_add_pd(
-            _mm256_castpd256_pd128(self.0),
-            _mm256_extractf128_pd::<1>(self.0),
-        );
+        let two = _mm_add_pd(_mm256_castpd256_pd128(self.0), _mm256_extractf128_pd::<1>(self.0));
         _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)))
     }
     #[inline(always)]
     unsafe fn reduce_max(self) -> f64 {
-        let two = _mm_max_pd(
-            _mm256_castpd256_pd128(self.0),
-            _mm256_extractf128_pd::<1>(self.0),
-        );
+        let two = _mm_max_pd(_mm256_castpd256_pd128(self.0), _mm256_extractf128_pd::<1>(self.0));
         _mm_cvtsd_f64(_mm_max_sd(two, _mm_unpackhi_pd(two, two)))
     }
 }
@@ -314,18 +299,14 @@ impl Vector for F64x4 {
 impl Lanes<f64> for F64x4 {
     #[inline(always)]
     unsafe fn load_from<const FULL: bool>(p: *const f64, n: usize) -> Self {
-        if FULL {
-            Self::load(p)
-        } else {
-            Self(_mm256_maskload_pd(p, mask64(n)))
-        }
+        if FULL { Self::load(p) } else { Self(_mm256_maskload_pd(p, mask64(n))) }
     }
     #[inline(always)]
     unsafe fn store_to<const FULL: bool>(self, p: *mut f64, n: usize) {
-        if FULL {
-            self.store(p)
-        } else {
-            _mm256_maskstore_pd(p, mask64(n), self.0)
-        }
+        if FULL { self.store(p) } else { _mm256_maskstore_pd(p, mask64(n), self.0) }
+    }
+    #[inline(always)]
+    unsafe fn stream_to(self, p: *mut f64) {
+        _mm256_stream_pd(p, self.0);
     }
 }

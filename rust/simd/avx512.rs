@@ -80,22 +80,28 @@ impl Vector for F32x16 {
         Self(_mm512_maskz_mov_ps(kept, self.0))
     }
     #[inline(always)]
+    unsafe fn zero_where_nan(self) -> Self {
+        let kept = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(self.0, self.0);
+        Self(_mm512_maskz_mov_ps(kept, self.0))
+    }
+    #[inline(always)]
+    unsafe fn any_greater(self, other: Self) -> bool {
+        _mm512_cmp_ps_mask::<_CMP_GT_OQ>(self.0, other.0) != 0
+    }
+    #[inline(always)]
+    unsafe fn count_greater(self, other: Self, n: usize) -> usize {
+        let greater = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(self.0, other.0);
+        (greater & mask16(n)).count_ones() as usize
+    }
+    #[inline(always)]
     unsafe fn first(self, n: usize) -> Self {
-        Self(_mm512_mask_blend_ps(
-            mask16(n),
-            _mm512_set1_ps(f32::NEG_INFINITY),
-            self.0,
-        ))
+        Self(_mm512_mask_blend_ps(mask16(n), _mm512_set1_ps(f32::NEG_INFINITY), self.0))
     }
     #[inline(always)]
     unsafe fn keep(self, mask: *const u8, n: usize) -> Self {
         let bytes = _mm_maskz_loadu_epi8(mask16(n), mask.cast());
         let kept = _mm_test_epi8_mask(bytes, bytes);
-        Self(_mm512_mask_blend_ps(
-            kept,
-            _mm512_set1_ps(f32::NEG_INFINITY),
-            self.0,
-        ))
+        Self(_mm512_mask_blend_ps(kept, _mm512_set1_ps(f32::NEG_INFINITY), self.0))
     }
     #[inline(always)]
     unsafe fn extract(self) -> f32 {
@@ -122,29 +128,21 @@ impl Vector for F32x16 {
 impl Lanes<f32> for F32x16 {
     #[inline(always)]
     unsafe fn load_from<const FULL: bool>(p: *const f32, n: usize) -> Self {
-        if FULL {
-            Self::load(p)
-        } else {
-            Self(_mm512_maskz_loadu_ps(mask16(n), p))
-        }
+        if FULL { Self::load(p) } else { Self(_mm512_maskz_loadu_ps(mask16(n), p)) }
     }
     #[inline(always)]
     unsafe fn store_to<const FULL: bool>(self, p: *mut f32, n: usize) {
-        if FULL {
-            self.store(p)
-        } else {
-            _mm512_mask_storeu_ps(p, mask16(n), self.0)
-        }
+        if FULL { self.store(p) } else { _mm512_mask_storeu_ps(p, mask16(n), self.0) }
+    }
+    #[inline(always)]
+    unsafe fn stream_to(self, p: *mut f32) {
+        _mm512_stream_ps(p, self.0);
     }
 }
 
 #[inline(always)]
 unsafe fn load_16_bits<const FULL: bool>(p: *const i16, n: usize) -> __m256i {
-    if FULL {
-        _mm256_loadu_si256(p.cast())
-    } else {
-        _mm256_maskz_loadu_epi16(mask16(n), p)
-    }
+    if FULL { _mm256_loadu_si256(p.cast()) } else { _mm256_maskz_loadu_epi16(mask16(n), p) }
 }
 #[inline(always)]
 unsafe fn store_16_bits<const FULL: bool>(p: *mut i16, n: usize, bits: __m256i) {
@@ -233,22 +231,28 @@ impl Vector for F64x8 {
         Self(_mm512_maskz_mov_pd(kept, self.0))
     }
     #[inline(always)]
+    unsafe fn zero_where_nan(self) -> Self {
+        let kept = _mm512_cmp_pd_mask::<_CMP_ORD_Q>(self.0, self.0);
+        Self(_mm512_maskz_mov_pd(kept, self.0))
+    }
+    #[inline(always)]
+    unsafe fn any_greater(self, other: Self) -> bool {
+        _mm512_cmp_pd_mask::<_CMP_GT_OQ>(self.0, other.0) != 0
+    }
+    #[inline(always)]
+    unsafe fn count_greater(self, other: Self, n: usize) -> usize {
+        let greater = _mm512_cmp_pd_mask::<_CMP_GT_OQ>(self.0, other.0);
+        (greater & mask8(n)).count_ones() as usize
+    }
+    #[inline(always)]
     unsafe fn first(self, n: usize) -> Self {
-        Self(_mm512_mask_blend_pd(
-            mask8(n),
-            _mm512_set1_pd(f64::NEG_INFINITY),
-            self.0,
-        ))
+        Self(_mm512_mask_blend_pd(mask8(n), _mm512_set1_pd(f64::NEG_INFINITY), self.0))
     }
     #[inline(always)]
     unsafe fn keep(self, mask: *const u8, n: usize) -> Self {
         let bytes = _mm_maskz_loadu_epi8(mask16(n), mask.cast());
         let kept = _mm_test_epi8_mask(bytes, bytes) as __mmask8;
-        Self(_mm512_mask_blend_pd(
-            kept,
-            _mm512_set1_pd(f64::NEG_INFINITY),
-            self.0,
-        ))
+        Self(_mm512_mask_blend_pd(kept, _mm512_set1_pd(f64::NEG_INFINITY), self.0))
     }
     #[inline(always)]
     unsafe fn extract(self) -> f64 {
@@ -275,18 +279,14 @@ impl Vector for F64x8 {
 impl Lanes<f64> for F64x8 {
     #[inline(always)]
     unsafe fn load_from<const FULL: bool>(p: *const f64, n: usize) -> Self {
-        if FULL {
-            Self::load(p)
-        } else {
-            Self(_mm512_maskz_loadu_pd(mask8(n), p))
-        }
+        if FULL { Self::load(p) } else { Self(_mm512_maskz_loadu_pd(mask8(n), p)) }
     }
     #[inline(always)]
     unsafe fn store_to<const FULL: bool>(self, p: *mut f64, n: usize) {
-        if FULL {
-            self.store(p)
-        } else {
-            _mm512_mask_storeu_pd(p, mask8(n), self.0)
-        }
+        if FULL { self.store(p) } else { _mm512_mask_storeu_pd(p, mask8(n), self.0) }
+    }
+    #[inline(always)]
+    unsafe fn stream_to(self, p: *mut f64) {
+        _mm512_stream_pd(p, self.0);
     }
 }

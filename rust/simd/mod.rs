@@ -39,6 +39,11 @@ pub trait Vector: Copy {
     unsafe fn scale_by_power_of_two(self, rounded: Self) -> Self;
     /// Zero in the lanes where `x < low`.
     unsafe fn zero_where_less(self, x: Self, low: Self) -> Self;
+    unsafe fn zero_where_nan(self) -> Self;
+    /// Whether a lane is greater than `other`'s.
+    unsafe fn any_greater(self, other: Self) -> bool;
+    /// How many of the first `n` lanes are.
+    unsafe fn count_greater(self, other: Self, n: usize) -> usize;
     /// −∞ in the lanes from `n` on.
     unsafe fn first(self, n: usize) -> Self;
     /// −∞ in the lanes whose mask byte is zero; `n` bytes are read.
@@ -47,7 +52,7 @@ pub trait Vector: Copy {
     unsafe fn extract(self) -> Self::Scalar;
     unsafe fn reduce_sum(self) -> Self::Scalar;
     unsafe fn reduce_max(self) -> Self::Scalar;
-    /// 2ˣ for x ≤ 0, see [`numerics::exp2`].
+    /// 2ˣ for x ≤ 100, see [`numerics::exp2`].
     #[inline(always)]
     unsafe fn exp2(self) -> Self {
         numerics::exp2(self)
@@ -64,6 +69,11 @@ pub trait Vector: Copy {
 pub trait Lanes<T>: Vector {
     unsafe fn load_from<const FULL: bool>(p: *const T, n: usize) -> Self;
     unsafe fn store_to<const FULL: bool>(self, p: *mut T, n: usize);
+    /// A full store past the caches, at an address that is a multiple of the register's size.
+    #[inline(always)]
+    unsafe fn stream_to(self, p: *mut T) {
+        self.store_to::<true>(p, Self::LANES);
+    }
 }
 
 /// An instruction set: its registers of f32 and of f64.
@@ -128,9 +138,17 @@ impl Simd {
     /// The one in use: the best that the processor has, or the one that `EWA_SIMD` names.
     pub fn current() -> Result<Simd, String> {
         static CURRENT: OnceLock<Result<Simd, String>> = OnceLock::new();
-        CURRENT
-            .get_or_init(|| choose(std::env::var("EWA_SIMD").ok().as_deref()))
-            .clone()
+        CURRENT.get_or_init(|| choose(std::env::var("EWA_SIMD").ok().as_deref())).clone()
+    }
+
+    /// Streamed stores of this thread come before whatever it does next.
+    #[inline]
+    pub fn fence(self) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: every x86-64 has the instruction.
+        unsafe {
+            std::arch::x86_64::_mm_sfence();
+        }
     }
 
     /// Run `task` compiled for this instruction set.

@@ -1,0 +1,292 @@
+//! What one thread does: units, or pieces of them, one after the other.
+
+use super::partials::Partials;
+use super::plan::Plan;
+use super::{Pass, Work};
+use crate::block::{Block, Scratch, Staging};
+use crate::dispatch::Direction;
+use crate::kernel::blocks::{Dot, Exponentials, Gradients, Results, Scores};
+use crate::kernel::slices::{BackwardColumns, BackwardRows, ForwardColumns, ForwardRows, Saved};
+use crate::kernel::stats::Stats;
+use crate::kernel::{self, Acc, GRADIENTS, INVERSE, MAXIMUM, Op};
+use crate::layout::{Form, Layout, PerOperand, count, offsets};
+use crate::numerics::Float;
+use crate::simd::Simd;
+
+/// A run of consecutive items, done by one thread.
+pub struct Group<'a, 'b, O: Op> {
+    work: &'a Work<'b, O>,
+    group: usize,
+    pass: Pass<'a>,
+    simd: Simd,
+    space: Workspace<Acc<O>>,
+}
+
+/// What one thread needs: the copies of operands that are not contiguous, and scratch.
+struct Workspace<A> {
+    staging: Staging,
+    scores: *mut A,
+    statistics: *mut A,
+    dots: *mut A,
+    _memory: Scratch,
+}
+
+impl<A: Float> Workspace<A> {
+    fn new(plan: &Plan) -> Workspace<A> {
+        let rows = match (plan.pieces.first(), plan.layout.form) {
+            (Some(piece), _) => piece.rows,
+            (None, Form::RowIsSlice) => 1,
+            (None, _) => count(&plan.layout.extra) * plan.layout.rows.size,
+        };
+        let (scores, lanes) = (rows * plan.pitch, Stats::<A>::NUMBERS * plan.statistics());
+        let memory = Scratch::zeroed((scores + 2 * lanes) * size_of::<A>());
+        let p = memory.as_ptr::<A>();
+        let Layout { rows, inner, .. } = plan.layout;
+        Workspace {
+            staging: Staging::new(
+                rows,
+                inner,
+                plan.item,
+                plan.role,
+                plan.present,
+                plan.largest_block(),
+            ),
+            scores: p,
+            statistics: p.wrapping_add(scores),
+            dots: p.wrapping_add(scores + lanes),
+            _memory: memory,
+        }
+    }
+}
+
+/// A unit, or a piece of one: what the passes over it need to know.
+struct Part<'a> {
+    offset: &'a PerOperand<isize>,
+    rows: usize,
+    len: usize,
+    /// Slices side by side: 1 unless lanewise.
+    slices: usize,
+}
+
+impl<'a, 'b, O: Op> Group<'a, 'b, O> {
+    pub fn new(work: &'a Work<'b, O>, group: usize, pass: Pass<'a>, simd: Simd) -> Self {
+        Group { work, group, pass, simd, space: Workspace::new(work.plan) }
+    }
+
+    pub unsafe fn run(&self) {
+        let (work, plan) = (self.work, self.work.plan);
+        let first = self.group * work.items / work.groups;
+        let end = (self.group + 1) * work.items / work.groups;
+        let pieces = plan.pieces.len().max(1);
+        for item in first..end {
+            let (mut offset, rows, len) = plan.unit(item / pieces);
+            work.accumulators.move_to_group(self.group, &mut offset[GRADIENTS..]);
+            let slices = if plan.layout.form == Form::Lanewise { len } else { 1 };
+            let part = Part { offset: &offset, rows, len, slices };
+            match (self.pass, plan.layout.form) {
+                (Pass::Whole, Form::BlockIsSlice) => self.block(part),
+                (Pass::Whole, _) if count(&plan.layout.extra) > 1 => self.block(part),
+                (Pass::Whole, _) => self.slices(part),
+                (Pass::Reduce(to), _) => self.reduce(part, item, to),
+                (Pass::Apply(from), _) => self.apply(part, item, from),
+            }
+        }
+        if plan.streams {
+            self.simd.fence();
+        }
+    }
+
+    fn is_forward(&self) -> bool {
+        self.work.direction == Direction::Forward
+    }
+
+    /// No statistics as yet, in the workspace's memory for `memory`.
+    unsafe fn stats(&self, memory: *mut Acc<O>) -> Stats<Acc<O>> {
+        let plan = self.work.plan;
+        Stats::new(memory, plan.statistics(), plan.layout.form == Form::Lanewise)
+    }
+
+    /// A block for the kernels, with scratch from row `first` on.
+    fn kernel_work<'c>(
+        &'c self,
+        block: &'c Block,
+        rows: usize,
+        len: usize,
+        first: usize,
+    ) -> kernel::Work<'c, O> {
+        let pitch = self.work.plan.pitch;
+        let scratch = self.space.scores.wrapping_add(first * pitch);
+        let streams = self.work.plan.streams;
+        kernel::Work { op: &self.work.op, block, rows, len, scratch, pitch, streams }
+    }
+
+    /// Slices that are one row or one column of a block each.
+    unsafe fn slices(&self, part: Part) {
+        let plan = self.work.plan;
+        let base = plan.all_at(part.offset);
+        let block = self.space.staging.open(&base, part.rows, part.len);
+        let work = self.kernel_work(&block, part.rows, part.len, 0);
+        let step = |j: usize| match plan.layout.form {
+            Form::Lanewise => plan.layout.inner.strides[j],
+            _ => plan.layout.rows.strides[j],
+        };
+        let [shifts, inverses] = [MAXIMUM, INVERSE].map(|j| {
+            let is_absent = plan.base[j].is_null();
+            let data = if is_absent { plan.base[j] } else { plan.at(part.offset, j) };
+            Saved { data, step: step(j) }
+        });
+        match (self.is_forward(), plan.layout.form == Form::Lanewise) {
+            (true, false) => self.simd.dispatch(ForwardRows { work, shifts, inverses }),
+            (true, true) => self.simd.dispatch(ForwardColumns { work, shifts, inverses }),
+            (false, false) => self.simd.dispatch(BackwardRows { work, shifts, inverses }),
+            (false, true) => self.simd.dispatch(BackwardColumns { work, shifts, inverses }),
+        }
+        self.space.staging.close::<Acc<O>>(&block, &base, part.rows, part.len);
+    }
+
+    /// One slice of several rows, or as many as a row is long.
+    unsafe fn block(&self, part: Part) {
+        let plan = self.work.plan;
+        let extras = count(&plan.layout.extra);
+        let stats = self.stats(self.space.statistics);
+        let dot = self.stats(self.space.dots);
+        let open = |extra| {
+            let more = offsets(&plan.layout.extra, extra);
+            let base = plan.all_at(&std::array::from_fn(|j| part.offset[j] + more[j]));
+            (self.space.staging.open(&base, part.rows, part.len), base)
+        };
+        if !self.is_forward() {
+            self.restore(&part, &stats);
+        }
+        for extra in 0..extras {
+            let (block, _) = open(extra);
+            let work = self.kernel_work(&block, part.rows, part.len, extra * part.rows);
+            self.first_pass(work, stats, dot);
+        }
+        if self.is_forward() {
+            stats.finish();
+            stats.maxima_to_shifts();
+            for extra in 0..extras {
+                let (block, _) = open(extra);
+                let work = self.kernel_work(&block, part.rows, part.len, extra * part.rows);
+                self.simd.dispatch(Exponentials { work, stats });
+            }
+            stats.finish();
+            stats.sums_to_inverses();
+            self.save(&part, &stats);
+        } else {
+            dot.finish();
+        }
+        for extra in 0..extras {
+            let (block, base) = open(extra);
+            let work = self.kernel_work(&block, part.rows, part.len, extra * part.rows);
+            self.last_pass(work, stats, dot);
+            self.space.staging.close::<Acc<O>>(&block, &base, part.rows, part.len);
+        }
+    }
+
+    unsafe fn first_pass(&self, work: kernel::Work<O>, stats: Stats<Acc<O>>, dot: Stats<Acc<O>>) {
+        if self.is_forward() {
+            self.simd.dispatch(Scores { work, stats });
+        } else {
+            self.simd.dispatch(Dot { work, stats, dot });
+        }
+    }
+
+    unsafe fn last_pass(&self, work: kernel::Work<O>, stats: Stats<Acc<O>>, dot: Stats<Acc<O>>) {
+        if self.is_forward() {
+            self.simd.dispatch(Results { work, stats });
+        } else {
+            self.simd.dispatch(Gradients { work, stats, dot });
+        }
+    }
+
+    /// A piece's block and its base; its rows and length.
+    unsafe fn open_piece(
+        &self,
+        part: &Part,
+        item: usize,
+    ) -> (Block, PerOperand<*mut u8>, usize, usize) {
+        let plan = self.work.plan;
+        let piece = &plan.pieces[item % plan.pieces.len()];
+        let len = if plan.layout.form == Form::Lanewise { part.len } else { piece.len };
+        let base = plan.all_at(&plan.piece(*part.offset, piece));
+        (self.space.staging.open(&base, piece.rows, len), base, piece.rows, len)
+    }
+
+    /// Maximum and sum, or Σ a·da, of a piece.
+    unsafe fn reduce(&self, part: Part, item: usize, to: &Partials) {
+        let (block, _, rows, len) = self.open_piece(&part, item);
+        let work = self.kernel_work(&block, rows, len, 0);
+        let stats = self.stats(self.space.statistics);
+        let dot = self.stats(self.space.dots);
+        let partial = to.piece::<Acc<O>>(item);
+        if self.is_forward() {
+            self.first_pass(work, stats, dot);
+            stats.finish();
+            for i in 0..part.slices {
+                *partial.add(2 * i) = stats.get(i).0;
+            }
+            stats.maxima_to_shifts();
+            self.simd.dispatch(Exponentials { work, stats });
+        } else {
+            self.restore(&part, &stats);
+            self.first_pass(work, stats, dot);
+        }
+        let sums = if self.is_forward() { stats } else { dot };
+        sums.finish();
+        for i in 0..part.slices {
+            *partial.add(2 * i + 1) = sums.get(i).1;
+        }
+    }
+
+    /// The results of a piece, whose slice's statistics are known.
+    unsafe fn apply(&self, part: Part, item: usize, from: &Partials) {
+        let (block, base, rows, len) = self.open_piece(&part, item);
+        let work = self.kernel_work(&block, rows, len, 0);
+        let known = self.stats(self.space.dots);
+        let pair = from.unit::<Acc<O>>(item / self.work.plan.pieces.len());
+        for i in 0..part.slices {
+            known.set_slice(i, *pair.add(2 * i), *pair.add(2 * i + 1));
+        }
+        // The pieces' scores or weights were not kept: compute them again, and ignore what they sum to.
+        let again = self.stats(self.space.statistics);
+        if self.is_forward() {
+            self.first_pass(work, again, known);
+            (0..part.slices).for_each(|i| again.set_slice(i, known.get(i).0, Acc::<O>::ZERO));
+            self.simd.dispatch(Exponentials { work, stats: again });
+            self.save(&part, &known);
+            self.last_pass(work, known, again);
+        } else {
+            self.restore(&part, &again);
+            self.first_pass(work, again, known);
+            (0..part.slices)
+                .for_each(|i| known.set_slice(i, *pair.add(2 * i), *pair.add(2 * i + 1)));
+            self.last_pass(work, again, known);
+        }
+        self.space.staging.close::<Acc<O>>(&block, &base, rows, len);
+    }
+
+    /// Shifts and inverses out to their operands, where these are present.
+    unsafe fn save(&self, part: &Part, stats: &Stats<Acc<O>>) {
+        if !self.work.plan.base[MAXIMUM].is_null() {
+            for i in 0..part.slices {
+                let (shift, inverse) = stats.get(i);
+                *self.saved(part, MAXIMUM, i) = shift;
+                *self.saved(part, INVERSE, i) = inverse;
+            }
+        }
+    }
+
+    unsafe fn restore(&self, part: &Part, stats: &Stats<Acc<O>>) {
+        for i in 0..part.slices {
+            stats.set_slice(i, *self.saved(part, MAXIMUM, i), *self.saved(part, INVERSE, i));
+        }
+    }
+
+    fn saved(&self, part: &Part, operand: usize, slice: usize) -> *mut Acc<O> {
+        let plan = self.work.plan;
+        let step = plan.layout.inner.strides[operand];
+        plan.at(part.offset, operand).wrapping_offset(slice as isize * step).cast()
+    }
+}

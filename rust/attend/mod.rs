@@ -1,0 +1,102 @@
+//! Forward and backward of an op over whole arrays: the work cut into units, each done in cache.
+//!
+//! A slice whose scores fit in the cache is read once. A longer one is cut into pieces and read twice:
+//! once for the maximum and sum of every piece, once for the result. How the work is cut depends on
+//! the shapes alone, never on the number of threads, so neither do the bits of the result.
+
+mod group;
+mod partials;
+mod plan;
+
+use crate::accumulate::Accumulators;
+use crate::dispatch::Direction;
+use crate::kernel::{Acc, GRADIENTS, Op, WEIGHTS, Y};
+use crate::layout::Operand;
+use crate::memory;
+use crate::parallel;
+use crate::simd::Simd;
+use group::Group;
+use partials::{Partials, combine};
+use plan::Plan;
+
+/// A call: the broadcast shape, which of its axes the softmax goes over, and the operands by number.
+pub struct Call {
+    pub shape: Vec<usize>,
+    pub softmax: Vec<bool>,
+    pub operands: Vec<Operand>,
+}
+
+/// Outputs (and, where asked for, weights, maxima and inverses) from the inputs.
+pub fn forward<O: Op>(op: O, call: &Call, simd: Simd) {
+    run(op, call, simd, Direction::Forward);
+}
+
+/// Gradients of the inputs from the inputs, the maxima and inverses that `forward` gave, and the
+/// gradients of the output (operand `Y`) and of the weights (operand `WEIGHTS`, may be absent).
+pub fn backward<O: Op>(op: O, call: &Call, simd: Simd) {
+    run(op, call, simd, Direction::Backward);
+}
+
+fn run<O: Op>(op: O, call: &Call, simd: Simd, direction: Direction) {
+    let total: usize = call.shape.iter().product();
+    let mut operands = call.operands.clone();
+    let accumulators = match direction {
+        Direction::Forward => Accumulators::none(),
+        Direction::Backward => Accumulators::new::<O::T>(&call.shape, &mut operands[GRADIENTS..]),
+    };
+    if total == 0 {
+        accumulators.allocate(0).reduce_into::<O::T>(&call.operands[GRADIENTS..]);
+        return;
+    }
+    let results = match direction {
+        Direction::Forward => &call.operands[Y..=WEIGHTS],
+        Direction::Backward => &call.operands[GRADIENTS..],
+    };
+    for operand in results.iter().filter(|operand| !operand.is_absent()) {
+        memory::advise_huge_pages(operand, &call.shape);
+    }
+    let mut plan = Plan::new::<O>(call, operands, direction);
+    let items = plan.units * plan.pieces.len().max(1);
+    let groups = accumulators.groups(items, total);
+    let accumulators = accumulators.allocate(groups);
+    accumulators.attach(&mut plan.base[GRADIENTS..]);
+    let work = Work { op, plan: &plan, accumulators: &accumulators, items, groups, direction };
+    if plan.pieces.is_empty() {
+        work.in_parallel(total, simd, Pass::Whole);
+    } else {
+        let partials = Partials::new(&plan, size_of::<Acc<O>>());
+        work.in_parallel(total, simd, Pass::Reduce(&partials));
+        combine::<O>(&plan, &partials, direction);
+        work.in_parallel(total, simd, Pass::Apply(&partials));
+    }
+    accumulators.reduce_into::<O::T>(&call.operands[GRADIENTS..]);
+}
+
+/// What a pass over all units does.
+#[derive(Clone, Copy)]
+enum Pass<'a> {
+    /// Everything, of units that fit in the cache.
+    Whole,
+    /// Of each piece, the maximum and sum (forward) or Σ a·da (backward).
+    Reduce(&'a Partials),
+    /// The results, once these are known.
+    Apply(&'a Partials),
+}
+
+struct Work<'a, O> {
+    op: O,
+    plan: &'a Plan,
+    accumulators: &'a Accumulators,
+    /// Units, or pieces of all units.
+    items: usize,
+    groups: usize,
+    direction: Direction,
+}
+
+impl<O: Op> Work<'_, O> {
+    fn in_parallel(&self, total: usize, simd: Simd, pass: Pass) {
+        parallel::for_each(self.groups, total, |group| unsafe {
+            Group::new(self, group, pass, simd).run();
+        });
+    }
+}

@@ -1,0 +1,208 @@
+//! How a call is cut into units of work, and slices that are too long for the cache into pieces.
+
+use super::Call;
+use crate::block::Role;
+use crate::dispatch::Direction;
+use crate::kernel::{Acc, GRADIENTS, INVERSE, MAXIMUM, Op, WEIGHTS, Y};
+use crate::layout::{Form, Layout, MAX_OPERANDS, Operand, PerOperand, WIDEST, count, offsets};
+
+/// Scores that are kept in the cache for one unit of work; a slice with more is read in two passes.
+const SLICE_BYTES: usize = 128 * 1024;
+/// A unit of work has about this many elements, so that threads share the work evenly.
+const UNIT_ELEMENTS: usize = 16 * 1024;
+/// The same where operands must be copied, so that the copies stay in the nearest cache.
+const COPIED_UNIT_ELEMENTS: usize = 2 * 1024;
+/// An output of this size does not fit in most caches: whoever reads it next reads it from memory.
+const STREAMED_BYTES: usize = 16 << 20;
+/// A part of a slice that is too long for the cache.
+#[derive(Clone, Copy)]
+pub struct Piece {
+    pub extra: usize,
+    pub row: usize,
+    pub rows: usize,
+    pub start: usize,
+    pub len: usize,
+}
+
+/// How a call is cut into units (and long slices into pieces).
+pub struct Plan {
+    pub layout: Layout,
+    pub base: PerOperand<*mut u8>,
+    pub item: PerOperand<usize>,
+    pub role: PerOperand<Role>,
+    pub present: PerOperand<bool>,
+    pub units: usize,
+    /// Rows (form RowIsSlice) or lanes (form Lanewise) of a unit.
+    pub span: usize,
+    /// Elements of scratch along one row: the row's length in whole registers.
+    pub pitch: usize,
+    /// Whether outputs are so large that they had better not go through the caches.
+    pub streams: bool,
+    /// Empty where a unit's scores fit in the cache.
+    pub pieces: Vec<Piece>,
+}
+
+// The pointers are to the operands, which the caller keeps alive.
+unsafe impl Sync for Plan {}
+
+impl Plan {
+    pub fn new<O: Op>(call: &Call, operands: Vec<Operand>, direction: Direction) -> Plan {
+        let primary = primary(&operands, &call.shape, direction);
+        let mut layout = Layout::new(&call.shape, &call.softmax, &operands, primary);
+        let most = SLICE_BYTES / size_of::<Acc<O>>();
+        let slice_rows = count(&layout.extra) * layout.rows.size;
+        let slice = match layout.form {
+            Form::RowIsSlice => layout.inner.size,
+            Form::BlockIsSlice => slice_rows * layout.inner.size,
+            Form::Lanewise => slice_rows * WIDEST.min(layout.inner.size),
+        };
+        if slice > most {
+            layout = layout.with_single_slices();
+        }
+        let is_copied = |(j, operand): (usize, &Operand)| {
+            takes_part(j, operand) && layout.inner.strides[j] != operand.item as isize
+        };
+        let copies = operands.iter().enumerate().any(is_copied);
+        let unit = if copies { COPIED_UNIT_ELEMENTS } else { UNIT_ELEMENTS };
+        let span = match layout.form {
+            Form::RowIsSlice => (unit / layout.inner.size).clamp(1, layout.rows.size),
+            Form::BlockIsSlice => layout.inner.size,
+            Form::Lanewise => {
+                let lanes = (UNIT_ELEMENTS / slice_rows.max(1)) / WIDEST * WIDEST;
+                lanes.clamp(WIDEST, 1024).min(layout.inner.size)
+            }
+        };
+        let per_outer = match layout.form {
+            Form::RowIsSlice => layout.rows.size.div_ceil(span),
+            Form::BlockIsSlice => 1,
+            Form::Lanewise => layout.inner.size.div_ceil(span),
+        };
+        let pitch = match layout.form {
+            Form::Lanewise => span,
+            _ => layout.inner.size.min(most),
+        };
+        let mut plan = Plan {
+            units: count(&layout.outer) * per_outer,
+            span,
+            pitch: pitch.next_multiple_of(WIDEST),
+            pieces: Vec::new(),
+            streams: call.shape.iter().product::<usize>() * operands[Y].item >= STREAMED_BYTES,
+            base: [std::ptr::null_mut(); MAX_OPERANDS],
+            item: [1; MAX_OPERANDS],
+            role: [Role::Input; MAX_OPERANDS],
+            present: [false; MAX_OPERANDS],
+            layout,
+        };
+        plan.describe_operands(&operands, &call.shape, direction);
+        if slice > most {
+            plan.pieces = plan.cut(most);
+        }
+        plan
+    }
+
+    fn describe_operands(&mut self, operands: &[Operand], shape: &[usize], direction: Direction) {
+        for (j, operand) in operands.iter().enumerate() {
+            self.base[j] = operand.data;
+            self.item[j] = operand.item;
+            self.present[j] = takes_part(j, operand);
+            self.role[j] = match direction {
+                Direction::Forward if j == Y || j == WEIGHTS => Role::Store,
+                Direction::Backward if j >= GRADIENTS && operand.is_broadcast(shape) => {
+                    Role::Accumulate
+                }
+                Direction::Backward if j >= GRADIENTS => Role::Store,
+                _ => Role::Input,
+            };
+        }
+    }
+
+    /// A unit's slice in pieces of at most `most` scores.
+    fn cut(&self, most: usize) -> Vec<Piece> {
+        let lanewise = self.layout.form == Form::Lanewise;
+        let inner = if lanewise { self.pitch } else { self.layout.inner.size };
+        let (rows, len) = ((most / inner).max(1), inner.min(most));
+        let mut pieces = Vec::new();
+        for extra in 0..count(&self.layout.extra) {
+            for row in (0..self.layout.rows.size).step_by(rows) {
+                let rows = rows.min(self.layout.rows.size - row);
+                for start in (0..inner).step_by(len) {
+                    pieces.push(Piece { extra, row, rows, start, len: len.min(inner - start) });
+                }
+            }
+        }
+        pieces
+    }
+
+    /// Where unit `unit` starts, its rows, and the length of its rows.
+    pub fn unit(&self, unit: usize) -> (PerOperand<isize>, usize, usize) {
+        let Layout { outer, rows, inner, form, .. } = &self.layout;
+        let (axis, size) = match form {
+            Form::RowIsSlice => (rows, rows.size),
+            _ => (inner, inner.size),
+        };
+        let per_outer = size.div_ceil(self.span);
+        let first = (unit % per_outer) * self.span;
+        let span = self.span.min(size - first);
+        let mut base = offsets(outer, unit / per_outer);
+        for (offset, stride) in base.iter_mut().zip(&axis.strides) {
+            *offset += first as isize * stride;
+        }
+        if *form == Form::RowIsSlice { (base, span, inner.size) } else { (base, rows.size, span) }
+    }
+
+    pub fn at(&self, offset: &PerOperand<isize>, operand: usize) -> *mut u8 {
+        self.base[operand].wrapping_offset(offset[operand])
+    }
+
+    pub fn all_at(&self, offset: &PerOperand<isize>) -> PerOperand<*mut u8> {
+        std::array::from_fn(
+            |j| {
+                if self.present[j] { self.at(offset, j) } else { std::ptr::null_mut() }
+            },
+        )
+    }
+
+    /// The offset of a piece of the unit at `offset`.
+    pub fn piece(&self, mut offset: PerOperand<isize>, piece: &Piece) -> PerOperand<isize> {
+        let Layout { extra, rows, inner, .. } = &self.layout;
+        let more = offsets(extra, piece.extra);
+        for j in 0..MAX_OPERANDS {
+            offset[j] += more[j]
+                + piece.row as isize * rows.strides[j]
+                + piece.start as isize * inner.strides[j];
+        }
+        offset
+    }
+
+    /// The most rows of a block, and the most elements of a row.
+    pub fn largest_block(&self) -> (usize, usize) {
+        match (self.pieces.first(), self.layout.form) {
+            (Some(piece), _) => (piece.rows, piece.len),
+            (None, Form::RowIsSlice) => (self.span, self.layout.inner.size),
+            (None, _) => (self.layout.rows.size, self.span),
+        }
+    }
+
+    pub fn lanes(&self) -> usize {
+        if self.layout.form == Form::Lanewise { self.pitch } else { 1 }
+    }
+
+    /// Pairs of maximum and sum that a unit's [`Stats`] hold.
+    pub fn statistics(&self) -> usize {
+        if self.layout.form == Form::Lanewise { self.pitch } else { WIDEST }
+    }
+}
+
+/// Whether an operand is there and is read or written element by element.
+fn takes_part(j: usize, operand: &Operand) -> bool {
+    !operand.is_absent() && j != MAXIMUM && j != INVERSE
+}
+
+/// The operand that decides the order of the loops: one that is as large as the broadcast shape.
+fn primary(operands: &[Operand], shape: &[usize], direction: Direction) -> usize {
+    if direction == Direction::Forward {
+        return Y;
+    }
+    let full = |j: &usize| !operands[*j].is_absent() && !operands[*j].is_broadcast(shape);
+    (GRADIENTS..MAX_OPERANDS).chain(0..=Y).find(full).unwrap_or(Y)
+}

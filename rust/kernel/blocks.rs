@@ -1,0 +1,172 @@
+//! Passes over blocks: the parts of slices that are too long, or lie too far apart, to be done at once.
+
+use super::*;
+use stats::{Running, Stats};
+
+/// A task on all rows of a block that does the same whether lanes are slices or not.
+macro_rules! block_task {
+    ($(#[$doc:meta])* $name:ident { $($field:ident),* } => $row:ident) => {
+        $(#[$doc])*
+        pub struct $name<'a, O: Op> {
+            pub work: Work<'a, O>,
+            $(pub $field: Stats<Acc<O>>,)*
+        }
+
+        impl<O: Op> Task for $name<'_, O> {
+            type Output = ();
+            #[inline(always)]
+            unsafe fn run<I: Isa>(self) {
+                if first!($(self.$field),*).lanewise {
+                    self.run_rows::<Registers<O, I>, true>();
+                } else {
+                    self.run_rows::<Registers<O, I>, false>();
+                }
+            }
+        }
+
+        impl<O: Op> $name<'_, O> {
+            #[inline(always)]
+            unsafe fn run_rows<V: Register<O::T>, const LANEWISE: bool>(self) {
+                $(let mut $field = Running::<V, LANEWISE>::load(&self.$field);)*
+                for row in 0..self.work.rows {
+                    let scratch = self.work.scratch.wrapping_add(row * self.work.pitch);
+                    $row::<O, V, LANEWISE>(&self.work, row, scratch, $(&mut $field),*);
+                }
+                $($field.store();)*
+            }
+        }
+    };
+}
+
+macro_rules! first {
+    ($first:expr $(, $rest:expr)*) => {
+        $first
+    };
+}
+
+block_task! {
+    /// Scores into the scratch, their maxima into `stats`.
+    Scores { stats } => scores_of_row
+}
+block_task! {
+    /// Exponentials in place of the scores, their sums into `stats`.
+    Exponentials { stats } => exponentials_of_row
+}
+block_task! {
+    /// Outputs from the exponentials; `stats` holds shifts and inverses.
+    Results { stats } => outputs_of_row
+}
+block_task! {
+    /// The backward's first pass: weights into the scratch, Σ a·da into the sums of `dot`; `stats` holds
+    /// shifts and inverses.
+    Dot { stats, dot } => dot_of_row
+}
+block_task! {
+    /// The backward's second pass: the gradients from the weights and Σ a·da.
+    Gradients { stats, dot } => gradients_of_row
+}
+
+#[inline(always)]
+unsafe fn scores_of_row<O: Op, V: Register<O::T>, const LANEWISE: bool>(
+    work: &Work<O>,
+    row: usize,
+    z: *mut V::Scalar,
+    stats: &mut Running<V, LANEWISE>,
+) {
+    let inputs = work.op.inputs(work.block, row);
+    for_registers!(V, 0..work.len, |i, n, FULL| {
+        let score = padded_score::<O, V, FULL>(work.op, &inputs, i, n);
+        score.store(z.add(i));
+        stats.see(i, score);
+    });
+}
+
+#[inline(always)]
+unsafe fn exponentials_of_row<O: Op, V: Register<O::T>, const LANEWISE: bool>(
+    work: &Work<O>,
+    row: usize,
+    z: *mut V::Scalar,
+    stats: &mut Running<V, LANEWISE>,
+) {
+    for i in (0..work.len).step_by(V::LANES) {
+        let e = V::load(z.add(i)).sub(stats.maximum(i)).exp2();
+        e.store(z.add(i));
+        stats.add(i, e);
+    }
+    stats.end_row(row, work.len);
+}
+
+#[inline(always)]
+unsafe fn outputs_of_row<O: Op, V: Register<O::T>, const LANEWISE: bool>(
+    work: &Work<O>,
+    row: usize,
+    e: *mut V::Scalar,
+    stats: &mut Running<V, LANEWISE>,
+) {
+    if work.block.is_absent(WEIGHTS) {
+        store_outputs::<O, V, LANEWISE, false>(work, row, e, stats);
+    } else {
+        store_outputs::<O, V, LANEWISE, true>(work, row, e, stats);
+    }
+}
+
+#[inline(always)]
+unsafe fn store_outputs<
+    O: Op,
+    V: Register<O::T>,
+    const LANEWISE: bool,
+    const WITH_WEIGHTS: bool,
+>(
+    work: &Work<O>,
+    row: usize,
+    e: *const V::Scalar,
+    stats: &Running<V, LANEWISE>,
+) {
+    let inputs = work.op.inputs(work.block, row);
+    let outputs = Outputs::new(work.block, row);
+    for_registers!(V, 0..work.len, |i, n, FULL| {
+        let e = V::load(e.add(i));
+        outputs.store::<O, V, FULL, false, WITH_WEIGHTS>(work.op, &inputs, e, stats.sum(i), i, n);
+    });
+}
+
+#[inline(always)]
+unsafe fn dot_of_row<O: Op, V: Register<O::T>, const LANEWISE: bool>(
+    work: &Work<O>,
+    row: usize,
+    a_out: *mut V::Scalar,
+    stats: &mut Running<V, LANEWISE>,
+    dot: &mut Running<V, LANEWISE>,
+) {
+    let inputs = work.op.inputs(work.block, row);
+    let arriving = Arriving::<O::T>::new(work.block, row);
+    for_registers!(V, 0..work.len, |i, n, FULL| {
+        let inverse = stats.sum(i);
+        let z = padded_score::<O, V, FULL>(work.op, &inputs, i, n);
+        let a = z.sub(stats.maximum(i)).exp2().mul(inverse);
+        a.store(a_out.add(i));
+        let (_, da) = arriving.load::<V, FULL>(work.op.value::<V, FULL>(&inputs, i, n), i, n);
+        dot.add(i, zero_if_empty(a.mul(da), inverse));
+    });
+    dot.end_row(row, work.len);
+}
+
+#[inline(always)]
+unsafe fn gradients_of_row<O: Op, V: Register<O::T>, const LANEWISE: bool>(
+    work: &Work<O>,
+    row: usize,
+    a_in: *mut V::Scalar,
+    stats: &mut Running<V, LANEWISE>,
+    dot: &mut Running<V, LANEWISE>,
+) {
+    let inputs = work.op.inputs(work.block, row);
+    let sinks = work.op.gradients(work.block, row);
+    let arriving = Arriving::<O::T>::new(work.block, row);
+    for_registers!(V, 0..work.len, |i, n, FULL| {
+        let a = V::load(a_in.add(i));
+        let (y, da) = arriving.load::<V, FULL>(work.op.value::<V, FULL>(&inputs, i, n), i, n);
+        let z = a.mul(da.sub(dot.sum(i)));
+        let grad = Upstream { y, z, v: y.mul(a), inverse: stats.sum(i) };
+        work.op.put_gradients::<V, FULL>(&inputs, &sinks, grad, i, n);
+    });
+}
