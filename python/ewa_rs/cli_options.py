@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -10,8 +11,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+#: Number of this process among those that torchrun started; the others leave the talking to 0.
+RANK = int(os.environ.get("RANK", "0"))
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
-output = Console(soft_wrap=True, highlight=False)
+output = Console(soft_wrap=True, highlight=False, quiet=RANK > 0)
 
 _RECIPE, _MACHINE = "Recipe", "Where and how it runs"
 
@@ -102,15 +105,20 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        errors.print("stopped")
+        if RANK == 0:
+            errors.print("stopped")
         raise typer.Exit(130) from None
     except ImportError as error:
         hint = "pip install it, or ewa_rs with the extra train, onnx or deploy"
-        errors.print(f"error: {one_line(error)}; {hint}", markup=False, style="red")
-        raise typer.Exit(1) from None
+        raise _failure(f"{one_line(error)}; {hint}") from None
     except (ValueError, TypeError, OSError, FloatingPointError) as error:
-        errors.print(f"error: {one_line(error)}", markup=False, style="red")
-        raise typer.Exit(1) from None
+        raise _failure(one_line(error)) from None
+
+
+def _failure(message: str) -> typer.Exit:
+    where = f" in process {RANK}" if RANK else ""
+    errors.print(f"error{where}: {message}", markup=False, style="red")
+    return typer.Exit(1)
 
 
 def one_line(error: Exception) -> str:
@@ -141,4 +149,5 @@ def parse_options(words: Sequence[str] | None) -> dict[str, Any]:
 
 def print_json(value: Any) -> None:
     """Print a value as JSON on standard output."""
-    typer.echo(json.dumps(value, indent=1, ensure_ascii=False))
+    if RANK == 0:
+        typer.echo(json.dumps(value, indent=1, ensure_ascii=False))

@@ -13,6 +13,7 @@ from ewa_rs.models import create_model
 from ewa_rs.training import device as devices
 from ewa_rs.training.batches import Normaliser, augment
 from ewa_rs.training.device import pick_memory_format, resolve_device, resolve_precision
+from ewa_rs.training.distributed import ALONE
 from ewa_rs.training.evaluation import predict_logits
 from ewa_rs.training.metrics import Totals, confusion_matrix, summary
 from ewa_rs.training.setup import epoch_seed
@@ -82,7 +83,7 @@ def test_totals_weigh_batches_by_their_size() -> None:
     logits = torch.tensor([[2.0, 0.0]]).expand(4, 2)
     totals.add(torch.tensor(1.0), logits[:1], torch.tensor([0]))
     totals.add(torch.tensor(3.0), logits[:3], torch.tensor([0, 1, 1]))
-    assert totals.means() == (2.5, 0.5)
+    assert totals.means(ALONE) == (2.5, 0.5)
 
 
 def test_logits_do_not_depend_on_the_batches() -> None:

@@ -85,10 +85,10 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
         torch.save({"format": FORMAT, "version": VERSION, **state}, temporary)
 
 
-def load_state(path: Path, device: torch.device) -> dict[str, Any]:
+def load_state(path: Path) -> dict[str, Any]:
     """Read what `save_state` wrote; anything else is a ValueError that names the file."""
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
         raise ValueError(f"{path}: truncated, or no training state") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:

@@ -10,11 +10,12 @@ import typer
 from rich.table import Table
 
 import ewa_rs._core as core
-from ewa_rs.cli_options import errors, output
+from ewa_rs.cli_options import RANK, errors, output
 from ewa_rs.models import list_models, model_options
 from ewa_rs.training.config import TrainConfig
 from ewa_rs.training.data import data_directory
 from ewa_rs.training.device import cpu_flags
+from ewa_rs.training.distributed import world_size
 from ewa_rs.training.environment import environment
 from ewa_rs.training.files import read_json
 from ewa_rs.training.loop import train
@@ -49,7 +50,8 @@ def run_training(settings: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
         with ProgressDisplay(console) as display:
             result = train(config, on_event=display)
     except KeyboardInterrupt:
-        _say_how_to_go_on(folder, config)
+        if RANK == 0:
+            _say_how_to_go_on(folder, config)
         raise typer.Exit(130) from None
     accuracy = f"test accuracy {result['test_accuracy']:.2%}"
     said = f"already finished, {accuracy}" if finished else "weights and result"
@@ -58,7 +60,8 @@ def run_training(settings: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
 
 
 def _say_how_to_go_on(folder: RunFolder, config: TrainConfig) -> None:
-    again = f"ewa train --output {folder.path} --resume"
+    command = "torchrun … -m ewa_rs" if world_size() > 1 else "ewa"
+    again = f"{command} train --output {folder.path} --resume"
     if config.data_dir:
         again += f" --data-dir {config.data_dir}"
     if config.data != config.to_dict()["data"]:

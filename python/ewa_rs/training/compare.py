@@ -14,6 +14,7 @@ from ewa_rs.training.attention import draw_attention, has_attention
 from ewa_rs.training.checkpoint import load_checkpoint
 from ewa_rs.training.config import TrainConfig
 from ewa_rs.training.data import load_data
+from ewa_rs.training.distributed import world_size
 from ewa_rs.training.loop import OnEvent, train
 from ewa_rs.training.report import read_run, write_report
 from ewa_rs.training.run_folder import RunFolder
@@ -109,6 +110,8 @@ def compare(comparison: Comparison, *, on_event: OnEvent | None = None) -> dict[
     dict
         What results.json holds.
     """
+    if world_size() > 1:
+        raise ValueError(f"compare: expected one process, got {world_size()}; see ewa train")
     runs, finished = comparison.runs(), []
     try:
         for number, config in enumerate(runs, 1):

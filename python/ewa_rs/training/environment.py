@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy
@@ -13,6 +11,7 @@ import torch
 
 import ewa_rs
 from ewa_rs import _core
+from ewa_rs.processor import cores, cpu_model
 
 
 def environment() -> dict[str, Any]:
@@ -23,8 +22,8 @@ def environment() -> dict[str, Any]:
 def hardware() -> dict[str, Any]:
     """Return CPU model, cores, threads, the kernels' instruction set and GPUs."""
     return {
-        "cpu": _cpu_model(),
-        "cores": _cores(),
+        "cpu": cpu_model(),
+        "cores": cores(),
         "threads": torch.get_num_threads(),
         "ewa_rs_threads": ewa_rs.get_num_threads(),
         "simd": _core.simd(),
@@ -50,19 +49,3 @@ def peak_memory() -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _cpu_model() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ewa_rs.training.batches import Normaliser
+from ewa_rs.training.distributed import ALONE, World
 from ewa_rs.training.metrics import confusion_matrix, summary
 from ewa_rs.training.sources import Split
 
@@ -43,9 +44,15 @@ def evaluate(
     normalise: Normaliser,
     class_names: tuple[str, ...],
     precision: str = "fp32",
+    world: World = ALONE,
 ) -> dict[str, Any]:
-    """Return loss, accuracy, accuracy of each class and confusion matrix of a split."""
-    logits = predict_logits(model, split.images, normalise, precision)
-    confusion = confusion_matrix(logits.argmax(1), split.labels, len(class_names))
-    loss = F.cross_entropy(logits, split.labels).item()
-    return {"loss": loss, **summary(confusion, class_names)}
+    """Return loss, accuracy, accuracy of each class and confusion matrix of a split.
+
+    Each process scores its part, and all of them get the scores of the whole.
+    """
+    labels = world.share(split.labels)
+    logits = predict_logits(model, world.share(split.images), normalise, precision)
+    confusion = confusion_matrix(logits.argmax(1), labels, len(class_names))
+    loss = F.cross_entropy(logits.double(), labels, reduction="sum")
+    mean = world.sum(loss).item() / len(split)
+    return {"loss": mean, **summary(world.sum(confusion), class_names)}

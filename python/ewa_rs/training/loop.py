@@ -17,15 +17,16 @@ from ewa_rs.models import create_model
 from ewa_rs.training.batches import Normaliser, augment
 from ewa_rs.training.checkpoint import load_state, save_checkpoint, save_state
 from ewa_rs.training.config import TrainConfig
-from ewa_rs.training.data import load_data
-from ewa_rs.training.device import pick_memory_format, resolve_device, resolve_precision
+from ewa_rs.training.data import Split
+from ewa_rs.training.device import pick_memory_format, resolve_precision
+from ewa_rs.training.distributed import ALONE, World, check_batch_size, join, own_device
 from ewa_rs.training.environment import environment, peak_memory
 from ewa_rs.training.evaluation import autocast, evaluate
 from ewa_rs.training.files import write_json
-from ewa_rs.training.metrics import Totals
+from ewa_rs.training.metrics import Totals, best_epoch
 from ewa_rs.training.optimizer import make_optimizer
-from ewa_rs.training.run_folder import RunFolder, default_output
-from ewa_rs.training.setup import checkpoint_info, epoch_seed, known_options, tensorboard
+from ewa_rs.training.run_folder import RunFolder, default_output, tensorboard
+from ewa_rs.training.setup import checkpoint_info, configured_data, epoch_seed, known_options
 
 OnEvent = Callable[[dict[str, Any]], None]
 
@@ -56,28 +57,24 @@ def train(config: TrainConfig, *, on_event: OnEvent | None = None) -> dict[str, 
         If the training loss is no longer finite.
     """
     folder = RunFolder(Path(config.output) if config.output else default_output(config))
-    result = folder.finished(config)
-    if result is None:
-        run = Run(config, folder, on_event or (lambda event: None))
-        folder.create(config)  # only now: all settings have been found to fit
-        result = run.finish()
+    with join(config.device) as world:
+        result = world.from_first(lambda: folder.finished(config))
+        if result is None:
+            run = Run(config, folder, on_event or (lambda event: None), world)
+            world.from_first(lambda: folder.create(config))  # only now: all settings fit
+            result = run.finish()
     return result
 
 
 class Run:
     """One run, from its data to its result."""
 
-    def __init__(self, config: TrainConfig, folder: RunFolder, on_event: OnEvent) -> None:
+    def __init__(
+        self, config: TrainConfig, folder: RunFolder, on_event: OnEvent, world: World = ALONE
+    ) -> None:
         self.config, self.folder, self.on_event = config, folder, on_event
-        self.device = resolve_device(config.device)
-        self.data = data = load_data(
-            config.data,
-            config.data_dir,
-            image_size=config.image_size,
-            channels=config.channels,
-            val_fraction=config.val_fraction,
-            seed=config.seed,
-        )
+        self.device, self.world = own_device(config.device), world
+        self.data = data = world.first_on_each_node(lambda: configured_data(config))
         self.info = checkpoint_info(config, data)
         torch.manual_seed(config.seed)
         self.model = create_model(
@@ -92,7 +89,7 @@ class Run:
         self.normalise = Normaliser(data.mean, data.std, self.device, memory_format)
         self.train_split, self.val_split = data.train.to(self.device), data.val.to(self.device)
         # The last, smaller batch is left out: every step has the same shape.
-        self.batch_size = min(config.batch_size, len(data.train))
+        self.batch_size = check_batch_size(min(config.batch_size, len(data.train)), world.size)
         self.steps = len(data.train) // self.batch_size
         self.optimizer = make_optimizer(self.model, config)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -100,18 +97,18 @@ class Run:
         )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         self.history: list[dict[str, Any]] = []
-        if folder.state.exists():
-            self._restore()
-        self.forward: Callable[[Tensor], Tensor] = self.model
+        self._restore()
+        self.forward: Callable[[Tensor], Tensor] = world.wrap(self.model)
         if config.compile:
-            self.forward = torch.compile(self.model)
+            self.forward = torch.compile(self.forward)
 
     def finish(self) -> dict[str, Any]:
         """Train the epochs that are left, test, and write the result."""
         self.fit()
         result = self._test()
-        write_json(self.folder.result, result)
-        self.folder.state.unlink(missing_ok=True)  # nothing is left to go on with
+        if self.world.rank == 0:
+            write_json(self.folder.result, result)
+            self.folder.state.unlink(missing_ok=True)  # nothing is left to go on with
         self._tell("result", **result)
         return result
 
@@ -125,11 +122,14 @@ class Run:
             parameters=self._parameters(),
             device=str(self.device),
             precision=self.precision,
+            processes=self.world.size,
         )
         with tensorboard(self.config, self.folder, len(self.history)) as write_scalars:
             for epoch in range(len(self.history) + 1, self.config.epochs + 1):
                 line = self._train_epoch(epoch) | self._validate()
-                self._save(line)
+                self.history.append(line)
+                if self.world.rank == 0:
+                    self._save(line)
                 write_scalars(line)
                 self._tell("epoch", **line)
         return self.history
@@ -140,15 +140,18 @@ class Run:
         self.model.train()
         totals = Totals(self.device)
         order = torch.randperm(len(self.train_split), device=self.device)
+        self.world.diverge()
         for step in range(self.steps):
-            chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
+            first = step * self.batch_size
+            chosen = self.world.share(order[first : first + self.batch_size])
             # index_select copies whole images; indexing with [] is many times slower.
             images = self.train_split.images.index_select(0, chosen)
             labels = self.train_split.labels.index_select(0, chosen)
             loss, logits = self._step(images, labels)
             totals.add(loss, logits, labels)
             self._tell("step", epoch=epoch, step=step + 1)
-        loss_mean, accuracy = totals.means()
+        loss_mean, accuracy = totals.means(self.world)
+        self.world.spread(self.model.buffers())
         if not math.isfinite(loss_mean):
             raise FloatingPointError(f"epoch {epoch}: the training loss is {loss_mean}; lower --lr")
         seconds = time.perf_counter() - start
@@ -176,24 +179,19 @@ class Run:
         return loss, logits
 
     def _validate(self) -> dict[str, Any]:
-        if not len(self.val_split):
-            return {"val_loss": None, "val_accuracy": None}
-        scores = evaluate(
-            self.model, self.val_split, self.normalise, self.data.class_names, self.precision
-        )
-        return {"val_loss": scores["loss"], "val_accuracy": scores["accuracy"]}
+        scores = self._evaluate(self.val_split) if len(self.val_split) else {}
+        return {"val_loss": scores.get("loss"), "val_accuracy": scores.get("accuracy")}
 
     def _test(self) -> dict[str, Any]:
         """Score the last epoch's weights on the test set; this is the only place that reads it."""
-        test = self.data.test.to(self.device)
-        scores = evaluate(self.model, test, self.normalise, self.data.class_names, self.precision)
+        scores = self._evaluate(self.data.test.to(self.device))
         seconds = [line["seconds"] for line in self.history]
         return {
             "parameters": self._parameters(),
             "test_accuracy": scores["accuracy"],
             "test_loss": scores["loss"],
             "val_accuracy": self.history[-1]["val_accuracy"],
-            "best_epoch": self._best_epoch(),
+            "best_epoch": best_epoch(self.history),
             "class_accuracy": scores["class_accuracy"],
             "confusion_matrix": scores["confusion_matrix"],
             "seconds_per_epoch": statistics.median(seconds),
@@ -201,24 +199,22 @@ class Run:
             "peak_memory_bytes": peak_memory(),
             "device": str(self.device),
             "precision": self.precision,
+            "processes": self.world.size,
             **environment(),
             "command": self.config.command(),
             "config": self.config.to_dict(),
         }
 
+    def _evaluate(self, split: Split) -> dict[str, Any]:
+        names = self.data.class_names
+        return evaluate(self.model, split, self.normalise, names, self.precision, self.world)
+
     def _parameters(self) -> int:
         return sum(p.numel() for p in self.model.parameters())
 
-    def _best_epoch(self) -> int:
-        """Return the first epoch with the best validation accuracy, or the last without any."""
-        if not len(self.val_split):
-            return len(self.history)
-        return int(max(self.history, key=lambda line: line["val_accuracy"])["epoch"])
-
     def _save(self, line: dict[str, Any]) -> None:
         """Keep an epoch. The state comes last: what it does not know of is done again."""
-        self.history.append(line)
-        if self._best_epoch() == line["epoch"]:
+        if best_epoch(self.history) == line["epoch"]:
             save_checkpoint(self.folder.best, self.model, self.info)
         save_checkpoint(self.folder.last, self.model, self.info)
         self.folder.write_epochs(self.history)
@@ -226,13 +222,17 @@ class Run:
         save_state(self.folder.state, {"history": self.history, **parts})
 
     def _restore(self) -> None:
-        state = load_state(self.folder.state, self.device)
+        """Go on from the state that rank 0 finds in the folder, if there is one."""
+        path = self.folder.state
+        state = self.world.from_first(lambda: load_state(path) if path.exists() else None)
+        if state is None:
+            return
         try:
             for name, part in self._stateful().items():
                 part.load_state_dict(state[name])
             self.history = state["history"]
         except (KeyError, ValueError, RuntimeError) as error:
-            raise ValueError(f"{self.folder.state}: not of this run ({error})") from error
+            raise ValueError(f"{path}: not of this run ({error})") from error
 
     def _stateful(self) -> dict[str, Any]:
         return {
@@ -243,4 +243,5 @@ class Run:
         }
 
     def _tell(self, event: str, **details: Any) -> None:
-        self.on_event({"event": event, **details})
+        if self.world.rank == 0:
+            self.on_event({"event": event, **details})

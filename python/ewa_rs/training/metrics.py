@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ewa_rs.training.distributed import World
+
 
 class Totals:
     """Sums of loss and hits, kept on the device so that a step never waits for it."""
@@ -21,10 +23,18 @@ class Totals:
         self._sums += torch.stack((loss.detach() * len(labels), hits))
         self._count += len(labels)
 
-    def means(self) -> tuple[float, float]:
-        """Return mean loss and accuracy."""
-        loss, hits = self._sums.tolist()
-        return loss / self._count, hits / self._count
+    def means(self, world: World) -> tuple[float, float]:
+        """Return mean loss and accuracy over the equal parts of all processes."""
+        loss, hits = world.sum(self._sums).tolist()
+        count = self._count * world.size
+        return loss / count, hits / count
+
+
+def best_epoch(history: list[dict[str, Any]]) -> int:
+    """Return the first epoch with the best validation accuracy, or the last without any."""
+    if history[-1]["val_accuracy"] is None:
+        return len(history)
+    return int(max(history, key=lambda line: line["val_accuracy"])["epoch"])
 
 
 def confusion_matrix(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:

@@ -55,6 +55,7 @@ class ProgressDisplay:
         self._epochs, self._steps = event["epochs"], event["steps"]
         self._print(
             f"{event['parameters']:,} parameters, {event['device']}, {event['precision']}"
+            + (f", {event['processes']} processes" if event.get("processes", 1) > 1 else "")
             + (f", going on after epoch {event['epoch']}" if event["epoch"] else "")
         )
 

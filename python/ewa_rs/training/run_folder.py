@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,3 +97,25 @@ def default_output(config: TrainConfig) -> Path:
     """Return the folder of a run for which none was given."""
     data = portable_data_name(config.data).replace(":", "-").replace("/", "-")
     return Path("runs") / f"{config.model}-{data}-seed{config.seed}"
+
+
+@contextmanager
+def tensorboard(
+    config: TrainConfig, folder: RunFolder, done: int
+) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Give a function that writes an epoch's numbers for TensorBoard, or does nothing."""
+    if not config.tensorboard:
+        yield lambda line: None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ValueError("tensorboard: not installed; pip install tensorboard") from error
+    with SummaryWriter(str(folder.path), purge_step=done + 1) as writer:
+
+        def write(line: dict[str, Any]) -> None:
+            for name, value in line.items():
+                if name != "epoch" and value is not None:
+                    writer.add_scalar(name, value, line["epoch"])
+
+        yield write

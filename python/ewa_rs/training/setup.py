@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,8 +9,7 @@ import numpy as np
 from ewa_rs.models import model_options
 from ewa_rs.training.checkpoint import CheckpointInfo
 from ewa_rs.training.config import TrainConfig
-from ewa_rs.training.data import DataSet
-from ewa_rs.training.run_folder import RunFolder
+from ewa_rs.training.data import DataSet, load_data
 
 
 def known_options(config: TrainConfig) -> dict[str, Any]:
@@ -21,6 +18,18 @@ def known_options(config: TrainConfig) -> dict[str, Any]:
     if config.backend is not None and "backend" in model_options(config.model):
         options["backend"] = config.backend
     return options
+
+
+def configured_data(config: TrainConfig) -> DataSet:
+    """Load the data set of a run."""
+    return load_data(
+        config.data,
+        config.data_dir,
+        image_size=config.image_size,
+        channels=config.channels,
+        val_fraction=config.val_fraction,
+        seed=config.seed,
+    )
 
 
 def checkpoint_info(config: TrainConfig, data: DataSet) -> CheckpointInfo:
@@ -49,25 +58,3 @@ def _all_options(config: TrainConfig) -> dict[str, Any]:
 def epoch_seed(seed: int, epoch: int) -> int:
     """Return the seed of everything random in an epoch, so that none of it needs to be stored."""
     return int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0] >> 1)
-
-
-@contextmanager
-def tensorboard(
-    config: TrainConfig, folder: RunFolder, done: int
-) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Give a function that writes an epoch's numbers for TensorBoard, or does nothing."""
-    if not config.tensorboard:
-        yield lambda line: None
-        return
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ValueError("tensorboard: not installed; pip install tensorboard") from error
-    with SummaryWriter(str(folder.path), purge_step=done + 1) as writer:
-
-        def write(line: dict[str, Any]) -> None:
-            for name, value in line.items():
-                if name != "epoch" and value is not None:
-                    writer.add_scalar(name, value, line["epoch"])
-
-        yield write
