@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ewa_rs.ops import _arguments
+from ewa_rs.ops._backends import check_backend
 from ewa_rs.ops.elementwise_self_attention.torch import elementwise_self_attention
 
 
@@ -86,8 +87,7 @@ class ElementwiseSelfAttention(nn.Module):
         self.scale = scale
         self.residual = residual
         self.gain = gain
-        if backend not in _arguments.BACKENDS:
-            raise ValueError(f"backend: expected None, 'rust' or 'torch', got {backend!r}")
+        check_backend(backend)
         self.backend = backend
         self.w_q = nn.Parameter(torch.empty(self.feature_shape, device=device, dtype=dtype))
         self.w_k = nn.Parameter(torch.empty_like(self.w_q))

@@ -6,14 +6,13 @@ import math
 import operator
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
-    Tensor = torch.Tensor
-
-BACKENDS = (None, "rust", "torch")
+    Tensors: TypeAlias = Sequence[Tensor | None]
 
 
 def are_tensors(**arguments: Any) -> bool:
@@ -41,26 +40,68 @@ def check_array_backend(backend: str | None) -> None:
         raise ValueError(f"backend: expected None or 'rust' for NumPy arrays, got {backend!r}")
 
 
-def promote(**tensors: Tensor | None) -> list[Any]:
-    """Return the tensors in their common floating-point type, on their common device."""
+def promote(names: Sequence[str], tensors: Tensors) -> list[Any]:
+    """Return the tensors in their common floating-point type, or in that of autocast."""
     import torch
 
-    values = list(tensors.values())
-    given = [t for t in values if t is not None]
-    dtype, device = given[0].dtype, given[0].device
+    first: Any = tensors[0]
+    dtype, device = first.dtype, first.device
     floats = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-    if dtype in floats and all(t.dtype is dtype and t.device == device for t in given):
-        return values
-    for name, t in tensors.items():
-        if t is not None and t.dtype not in floats:
+    strided = torch.strided
+    usual = dtype in floats and not casts_automatically(device.type)
+    for t in tensors:
+        if t is not None and not (
+            usual and t.dtype is dtype and t.device == device and t.layout is strided
+        ):
+            break
+    else:
+        return list(tensors)
+    given = {name: t for name, t in zip(names, tensors, strict=True) if t is not None}
+    for name, t in given.items():
+        check_dense(name, t)
+        if t.dtype not in floats:
             raise TypeError(
                 f"{name}: expected float16, bfloat16, float32 or float64, got {_dtype(t)}; "
                 f"cast it, for example with {name}.float()"
             )
-    check_devices(**{name: t for name, t in tensors.items() if t is not None})
-    for t in given:
+    check_devices(**given)
+    dtype = common_dtype(list(given.values()))
+    return [None if t is None else t.to(dtype) for t in tensors]
+
+
+def common_dtype(tensors: Sequence[Tensor]) -> torch.dtype:
+    """Return the type that tensors are promoted to: that of autocast, unless one is float64."""
+    import torch
+
+    dtype = tensors[0].dtype
+    for t in tensors:
         dtype = torch.promote_types(dtype, t.dtype)
-    return [None if t is None else t.to(dtype) for t in values]
+    device = tensors[0].device.type
+    if dtype != torch.float64 and casts_automatically(device):
+        return torch.get_autocast_dtype(device)
+    return dtype
+
+
+def casts_automatically(device: str) -> bool:
+    """Whether autocast is on for this kind of device, which may not know it."""
+    import torch
+
+    known = device in ("cpu", "cuda") or torch.amp.is_autocast_available(device)
+    return known and torch.is_autocast_enabled(device)
+
+
+def check_dense(name: str, t: Tensor) -> None:
+    """Raise a TypeError for sparse, nested and quantised tensors."""
+    import torch
+
+    if t.is_nested or t.layout != torch.strided:
+        kind = "a nested tensor" if t.is_nested else f"layout {t.layout}"
+        raise TypeError(f"{name}: expected a dense (strided) tensor, got {kind}")
+    if t.is_quantized:
+        raise TypeError(
+            f"{name}: expected float16, bfloat16, float32 or float64, got {_dtype(t)}; "
+            f"{name}.dequantize() makes it one"
+        )
 
 
 def check_devices(**tensors: Tensor) -> None:
@@ -70,20 +111,25 @@ def check_devices(**tensors: Tensor) -> None:
         raise ValueError(f"{devices}: expected tensors on one device")
 
 
-def broadcast_shape(**tensors: Tensor | None) -> torch.Size:
+def broadcast_shape(names: Sequence[str], tensors: Tensors) -> torch.Size:
     """Return the common shape by NumPy's rules."""
     import torch
 
-    shapes = [t.shape for t in tensors.values() if t is not None]
-    # The two usual cases: all are alike, or the others are the last dimensions of the longest.
-    shape = max(shapes, key=len)
-    if all(s == shape or s == shape[len(shape) - len(s) :] for s in shapes):
+    shapes = [t.shape for t in tensors if t is not None]
+    # The usual case: all are alike, or the others are the last dimensions of the longest.
+    shape = shapes[0]
+    for s in shapes:
+        if len(s) > len(shape):
+            shape = s
+    ndim = len(shape)
+    # Sizes that are symbols are compared with no others than their own.
+    if all(s == (shape if len(s) == ndim else shape[ndim - len(s) :]) for s in shapes):
         return shape
     try:
         return torch.Size(torch.broadcast_shapes(*shapes))
     except RuntimeError:
-        given = {name: t for name, t in tensors.items() if t is not None}
-        listed = ", ".join(f"{name} {tuple(t.shape)}" for name, t in given.items())
+        pairs = [(name, t) for name, t in zip(names, tensors, strict=True) if t is not None]
+        listed = ", ".join(f"{name} {tuple(t.shape)}" for name, t in pairs)
         message = f"{listed}: expected shapes that broadcast against each other"
         raise ValueError(message) from None
 
@@ -118,14 +164,26 @@ def normalize_axes(axis: int | Sequence[int], shape: Sequence[int]) -> list[int]
     return axes
 
 
+def check_scale(scale: float | None) -> float | None:
+    """Return the scale as a float, if there is one."""
+    if scale is None or type(scale) is float:
+        return scale
+    if isinstance(scale, str) or not hasattr(scale, "__float__"):
+        raise TypeError(f"scale: expected a number, got {scale!r}")
+    return float(scale)
+
+
 def default_scale(scale: float | None, shape: Sequence[int], axes: Sequence[int]) -> float:
     """Return 1/√n for the n elements of a slice, unless a scale is given."""
     if scale is not None:
-        if isinstance(scale, str) or not hasattr(scale, "__float__"):
-            raise TypeError(f"scale: expected a number, got {scale!r}")
-        return float(scale)
-    n = math.prod(shape[d] for d in axes)
-    return 1.0 / math.sqrt(max(n, 1))
+        return scale
+    n = 1
+    for d in axes:
+        n = n * shape[d]
+    if n <= 1:
+        return 1.0
+    # Of a size that is a symbol the root is one too.
+    return 1.0 / (math.sqrt(n) if isinstance(n, int) else sys.modules["torch"].sym_sqrt(n))
 
 
 def check_mask(mask: Tensor | None, like: Tensor, shape: Sequence[int]) -> Tensor | None:
@@ -134,6 +192,7 @@ def check_mask(mask: Tensor | None, like: Tensor, shape: Sequence[int]) -> Tenso
 
     if mask is None:
         return None
+    check_dense("mask", mask)
     check_devices(mask=mask, inputs=like)
     trailing = tuple(shape)[len(shape) - mask.ndim :] if mask.ndim <= len(shape) else None
     pairs = zip(mask.shape, trailing or (), strict=False)
@@ -152,25 +211,14 @@ def check_mask(mask: Tensor | None, like: Tensor, shape: Sequence[int]) -> Tenso
     return mask.to(like.dtype)
 
 
-def choose_backend(backend: str | None, like: Tensor) -> str:
-    """Return 'rust' or 'torch': what is asked for, if it can, else Rust for CPU tensors."""
-    if backend is None:
-        return "rust" if like.is_cpu else "torch"
-    if backend not in BACKENDS:
-        raise ValueError(f"backend: expected None, 'rust' or 'torch', got {backend!r}")
-    if backend == "rust" and like.device.type != "cpu":
-        raise ValueError(f"backend: 'rust' takes tensors on the CPU, got tensors on {like.device}")
-    return backend
-
-
-def empty_result(shape: torch.Size, *inputs: Tensor) -> Tensor:
+def empty_result(shape: torch.Size, *inputs: Tensor | None) -> Tensor:
     """Return an uninitialised tensor in the memory order of the first input of that shape."""
     import torch
 
     for t in inputs:
-        if t.shape == shape:
+        if t is not None and t.ndim == len(shape) and t.shape == shape:
             return torch.empty_like(t)
-    return inputs[0].new_empty(shape)
+    return inputs[0].new_empty(shape)  # type: ignore[union-attr]
 
 
 def write_out(out: Tensor | None, y: Tensor, *inputs: Tensor | None) -> Tensor:

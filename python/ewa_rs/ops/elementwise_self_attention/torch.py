@@ -1,16 +1,17 @@
-"""Element-wise self-attention on torch tensors: the fused Rust kernels, or PyTorch operations."""
+"""Element-wise self-attention on torch tensors: the formula, and the op."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
-from ewa_rs import _core
-from ewa_rs.ops import _arguments
-from ewa_rs.ops.elementwise_attention import torch as elementwise_attention
+from ewa_rs.ops._operator import Operator
+from ewa_rs.ops.elementwise_attention import torch as attention
+
+if TYPE_CHECKING:
+    from ewa_rs.ops._arguments import Tensors
 
 
 def elementwise_self_attention(
@@ -29,30 +30,15 @@ def elementwise_self_attention(
     backend: str | None = None,
     residual: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """Check the arguments and run the chosen backend; see `ewa_rs.elementwise_self_attention`.
+    """Compute on tensors; see `ewa_rs.elementwise_self_attention`.
 
     With `residual`, x is added to the output in the same pass.
     """
-    inputs = {"x": x, "w_q": w_q, "w_k": w_k, "w_v": w_v, "b_q": b_q, "b_k": b_k, "b_v": b_v}
-    promoted = _arguments.promote(**inputs)
-    shape = _arguments.broadcast_shape(**inputs)
-    axes = _arguments.normalize_axes(axis, shape)
-    scale = _arguments.default_scale(scale, shape, axes)
-    mask = _arguments.check_mask(mask, promoted[0], shape)
-    settings = (axes, scale, residual)
-    a: Tensor | None
-    if _arguments.choose_backend(backend, x) == "torch":
-        y, a = composite(*promoted, mask, *settings)  # type: ignore[call-arg]
-    elif elementwise_attention.needs_grad(*promoted, mask):
-        y, a = ElementwiseSelfAttention.apply(*promoted, mask, shape, *settings, return_weights)
-    else:
-        y, a, _ = forward((*promoted, mask), shape, *settings, return_weights)
-    if out is not None:
-        y = _arguments.write_out(out, y, *promoted, mask)
-    return y if a is None or not return_weights else (y, a)
+    inputs = (x, w_q, w_k, w_v, b_q, b_k, b_v)
+    return OPERATOR(inputs, mask, axis, scale, residual, out, return_weights, backend)  # type: ignore[no-any-return]
 
 
-def composite(
+def formula(
     x: Tensor,
     w_q: Tensor,
     w_k: Tensor,
@@ -66,59 +52,48 @@ def composite(
     residual: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Output and weights in PyTorch operations, for any device; float32 inside for 16 bits."""
-    dtype = x.dtype
-    compute = torch.promote_types(dtype, torch.float32)
-    x = x.to(compute)
-    q, k, v = (
-        x * w.to(compute) if b is None else x * w.to(compute) + b.to(compute)
-        for w, b in ((w_q, b_q), (w_k, b_k), (w_v, b_v))
-    )
-    y, a = elementwise_attention.composite(q, k, v, mask, axes, scale)
-    return (y + x if residual else y).to(dtype), a.to(dtype)
+    (wide,) = attention.widened(x)
+    q, k, v = projections((x, w_q, w_k, w_v, b_q, b_k, b_v))
+    y, a = attention.formula(q, k, v, mask, axes, scale)
+    return (y + wide if residual else y).to(x.dtype), a.to(x.dtype)
 
 
-def forward(
-    inputs: Sequence[Tensor | None],
-    shape: torch.Size,
-    axes: list[int],
+def projections(inputs: Tensors) -> list[Tensor]:
+    """q, k and v, in the type to compute in."""
+    x, *arrays = (None if t is None else attention.widened(t)[0] for t in inputs)
+    return [
+        x * w if b is None else x * w + b  # type: ignore[operator]
+        for w, b in zip(arrays[:3], arrays[3:], strict=True)
+    ]
+
+
+def gradient_formula(
+    inputs: Tensors,
+    axes: Sequence[int],
     scale: float,
     residual: bool,
-    return_weights: bool,
-) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Output, weights and statistics by the fused Rust kernels."""
-    y = _arguments.empty_result(shape, inputs[0])  # type: ignore[arg-type]
-    a = torch.empty_like(y) if return_weights else None
-    stats = elementwise_attention.statistics(y, axes)
-    _core.elementwise_self_attention_forward(inputs, axes, scale, residual, (y, a, stats))
-    return y, a, stats
+    grad_y: Tensor,
+    grad_a: Tensor | None,
+    wanted: Sequence[bool],
+) -> list[Tensor | None]:
+    """Gradients of the inputs in PyTorch operations, to be differentiated again."""
+    *operands, mask = inputs
+    q, k, v = projections(operands)
+    dz, dv = attention.score_gradients(q, k, v, mask, axes, scale, grad_y, grad_a)
+    dq, dk = scale * dz * k, scale * dz * q
+    x, w_q, w_k, w_v = attention.widened(*operands[:4])  # type: ignore[arg-type]
+
+    def dx() -> Tensor:
+        total = dq * w_q + dk * w_k + dv * w_v
+        return total + grad_y.to(total.dtype) if residual else total
+
+    full: list[Callable[[], Tensor]] = [dx, lambda: dq * x, lambda: dk * x, lambda: dv * x]
+    full += [lambda: dq, lambda: dk, lambda: dv, lambda: dz]
+    return [
+        None if t is None or not want else attention.summed(gradient(), t)
+        for t, want, gradient in zip(inputs, wanted, full, strict=True)
+    ]
 
 
-class ElementwiseSelfAttention(torch.autograd.Function):
-    """The fused Rust kernels. Saved for the backward: the inputs and two numbers a slice."""
-
-    @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor | None]:  # noqa: D102
-        inputs, (shape, *settings, return_weights) = arguments[:8], arguments[8:]
-        y, a, stats = forward(inputs, shape, *settings, return_weights)  # type: ignore[call-arg]
-        ctx.save_for_backward(*inputs, stats)
-        ctx.settings = settings
-        return y, a
-
-    @staticmethod
-    def backward(  # noqa: D102
-        ctx: Any, grad_y: Tensor, grad_a: Tensor | None
-    ) -> tuple[Any, ...]:
-        *inputs, stats = ctx.saved_tensors
-        wanted = ctx.needs_input_grad[:8]
-        if torch.is_grad_enabled():
-            gradients = elementwise_attention.differentiable_gradients(
-                composite, inputs, wanted, grad_y, grad_a, *ctx.settings
-            )
-        else:
-            gradients = elementwise_attention.empty_gradients(inputs, wanted)
-            saved = (grad_y, grad_a, stats)
-            axes, scale, residual = ctx.settings
-            _core.elementwise_self_attention_backward(
-                inputs, axes, scale, residual, saved, gradients
-            )
-        return *gradients, None, None, None, None, None
+NAMES = ("x", "w_q", "w_k", "w_v", "b_q", "b_k", "b_v", "mask")
+OPERATOR = Operator("elementwise_self_attention", NAMES, formula, gradient_formula)

@@ -1,0 +1,82 @@
+"""The Rust kernels on torch tensors; `triton.py` of an op has the same two functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ewa_rs import _core
+from ewa_rs.ops import _arguments
+
+if TYPE_CHECKING:
+    from ewa_rs.ops._arguments import Tensors
+
+
+class Rust:
+    """The kernels of one op."""
+
+    def __init__(self, name: str) -> None:
+        self._forward: Callable[..., None] = getattr(_core, f"{name}_forward")
+        self._backward: Callable[..., None] = getattr(_core, f"{name}_backward")
+
+    def forward(
+        self,
+        inputs: Tensors,
+        shape: torch.Size,
+        axes: Sequence[int],
+        scale: float,
+        residual: bool,
+        return_weights: bool,
+        keep_statistics: bool = True,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Output, weights (if asked for), and what the backward needs beside the inputs."""
+        y = _arguments.empty_result(shape, *inputs[:-1])
+        a = torch.empty_like(y) if return_weights else None
+        kept = statistics(y, shape, axes) if keep_statistics else None
+        self._forward(inputs, axes, scale, residual, (y, a, kept))
+        return y, a, kept
+
+    def backward(
+        self,
+        inputs: Tensors,
+        axes: Sequence[int],
+        scale: float,
+        residual: bool,
+        grad_y: Tensor,
+        grad_a: Tensor | None,
+        statistics: Tensor,
+        wanted: Sequence[bool],
+    ) -> list[Tensor | None]:
+        """Gradients of the inputs that want one."""
+        gradients = empty_gradients(inputs, wanted)
+        self._backward(inputs, axes, scale, residual, (grad_y, grad_a, statistics), gradients)
+        return gradients
+
+
+def statistics(y: Tensor, shape: Sequence[int], axes: Sequence[int]) -> Tensor:
+    """Two uninitialised numbers for each slice of `y`, in the type computed in."""
+    sizes = list(shape)
+    for d in axes:
+        sizes[d] = 1
+    dtype = torch.float64 if y.dtype is torch.float64 else torch.float32
+    return torch.empty(2, *sizes, dtype=dtype, device=y.device)
+
+
+def empty_gradients(inputs: Tensors, wanted: Sequence[bool]) -> list[Tensor | None]:
+    """Uninitialised gradients of the inputs that want one, in the memory order of these."""
+    like = torch.empty_like
+    pairs = zip(inputs, wanted, strict=True)
+    return [like(t) if want and t is not None else None for t, want in pairs]
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@cache
+def triton_takes(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether the Triton kernels can be had on this device, for tensors of this type."""
+    from ewa_rs.ops import _triton
+
+    return dtype in _triton.DTYPES and _triton.available(device)
