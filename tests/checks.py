@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,7 +85,7 @@ def settle_nan(got: torch.Tensor, expected: Array, backend: str, example: Exampl
 def to_numpy(x: Any) -> Array:
     """The values of an array or a tensor of any dtype, widened."""
     if isinstance(x, torch.Tensor):
-        x = x.detach().double().numpy()
+        x = x.detach().double().cpu().numpy()
     return np.asarray(x).astype(np.longdouble)
 
 
@@ -116,6 +117,30 @@ def assert_close(got: Any, expected: Any, bound: Any, tolerance: Tolerance, what
 
 def check_op(op: Op, example: Example) -> None:
     """Compare every path of `op` with the formula, and the formula with dot-product attention."""
+    expected, bounds = expectations(op, example)
+    tolerance = TOLERANCES[example.dtype]
+    limits = bounds(tolerance.eps, tolerance.tiny)
+    if example.dtype != "bfloat16":
+        check_numpy(op, example, expected, limits)
+    for backend in BACKENDS:
+        check_torch(op, example, expected, limits, backend)
+    if example.finite and example.grad.size and slice_length(example) <= 128:
+        # SDPA multiplies query and keys by the root of the scale each: a few more roundings.
+        double = TOLERANCES["float64"]
+        check_dot_product(op, example, expected, bounds(4 * double.eps, double.tiny))
+
+
+def check_backend(op: Op, example: Example, backend: str) -> None:
+    """Compare one torch backend of `op` with the formula."""
+    expected, bounds = expectations(op, example)
+    tolerance = TOLERANCES[example.dtype]
+    check_torch(op, example, expected, bounds(tolerance.eps, tolerance.tiny), backend)
+
+
+def expectations(
+    op: Op, example: Example
+) -> tuple[dict[str, Array], Callable[[float, float], dict[str, Array]]]:
+    """Outputs and gradients by the formula, and how far from them a precision may be."""
     operands = {name: wide(x) for name, x in example.operands.items()}
     grads = (wide(example.grad), wide(example.grad_weights))
     options = {**example.options, "mask": None if example.mask is None else wide(example.mask)}
@@ -129,17 +154,7 @@ def check_op(op: Op, example: Example) -> None:
     required = (operands[n] for n in op.operands)
     expected = {"output": y, "weights": a}
     expected |= op.reference_grad(*required, *grads, **named, **options)
-
-    tolerance = TOLERANCES[example.dtype]
-    limits = bounds(tolerance.eps, tolerance.tiny)
-    if example.dtype != "bfloat16":
-        check_numpy(op, example, expected, limits)
-    for backend in BACKENDS:
-        check_torch(op, example, expected, limits, backend)
-    if example.finite and example.grad.size and slice_length(example) <= 128:
-        # SDPA multiplies query and keys by the root of the scale each: a few more roundings.
-        double = TOLERANCES["float64"]
-        check_dot_product(op, example, expected, bounds(4 * double.eps, double.tiny))
+    return expected, bounds
 
 
 def slice_length(example: Example) -> int:

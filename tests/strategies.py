@@ -64,10 +64,12 @@ class Example:
 
 
 @st.composite
-def examples(draw: st.DrawFn, op: Op, values: Sequence[str] = VALUES) -> Example:
+def examples(
+    draw: st.DrawFn, op: Op, values: Sequence[str] = VALUES, dtypes: Sequence[str] = DTYPES
+) -> Example:
     """One call of `op`, with all its arguments."""
     shape, axes = draw(shapes_and_axes())
-    dtype = draw(st.sampled_from(DTYPES))
+    dtype = draw(st.sampled_from(dtypes))
     kind = draw(st.sampled_from(values))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     names = [*op.operands, *(n for n in op.optional if draw(st.booleans()))]
