@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -74,14 +75,19 @@ class Classifier:
         return predictions
 
     def _normalise(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        shift, factor = self._moments
+        x = images.astype(np.float32)
+        x -= shift
+        x *= factor
+        return x
+
+    @cached_property
+    def _moments(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         mean, std = (
             np.array(values, np.float32).reshape(-1, 1, 1)
             for values in (self.info.mean, self.info.std)
         )
-        x = images.astype(np.float32)
-        x -= 255 * mean
-        x *= 1 / (255 * std)
-        return x
+        return 255 * mean, 1 / (255 * std)
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -74,10 +74,12 @@ def evaluate_checkpoint(
     return about | scores
 
 
-def load_classifier(checkpoint: str | Path, *, device: str = "auto") -> Classifier:
+def load_classifier(
+    checkpoint: str | Path, *, device: str = "auto", backend: str | None = None
+) -> Classifier:
     """Load a checkpoint of any network as `ewa_rs.inference.load` does, but run it by PyTorch."""
     where = resolve_device(device)
-    model, info = load_checkpoint(checkpoint, where)
+    model, info = load_checkpoint(checkpoint, where, **({"backend": backend} if backend else {}))
 
     @torch.inference_mode()
     def run(x: NDArray[np.float32]) -> NDArray[np.float32]:
