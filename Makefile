@@ -13,10 +13,10 @@ MATURIN := env -u CONDA_PREFIX VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin
 export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint docs format clean
+.PHONY: help setup demo test test-gpu lint docs format clean
 
 help:  ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.built  ## make .venv, install the dependencies, compile the Rust module
 
@@ -26,6 +26,9 @@ demo: setup  ## train ewa, linear and vgg_like on the embedded digits: a table a
 test: setup  ## cargo test, then pytest
 	cargo test --locked
 	$(BIN)/python -m pytest
+
+test-gpu: setup  ## the tests that need a CUDA device; without one they are skipped by name
+	$(BIN)/python -m pytest tests/gpu
 
 lint: setup  ## formatting, clippy, ruff, mypy, and the stub of the compiled module
 	cargo fmt --check

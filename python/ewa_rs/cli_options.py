@@ -89,8 +89,8 @@ Backend = Annotated[
     str | None,
     typer.Option(
         rich_help_panel=_MACHINE,
-        show_default="rust on the CPU",
-        help="Of element-wise layers: rust or torch.",
+        show_default="rust on the CPU, triton on CUDA",
+        help="Of element-wise layers: rust, torch or triton.",
     ),
 ]
 TensorBoard = Annotated[

@@ -69,7 +69,7 @@ def test_command_has_what_is_not_the_default() -> None:
         ("val_fraction", -0.1, r"\[0, 1\)"),
         ("optimizer", "adam", "adamw, sgd"),
         ("precision", "fp8", "auto, fp32, bf16, fp16"),
-        ("backend", "cuda", "rust, torch"),
+        ("backend", "cuda", "rust, torch, triton"),
         ("channels", 2, "1, 3"),
         ("image_size", 0, "at least 1"),
     ],

@@ -12,6 +12,7 @@ from rich.table import Table
 import ewa_rs._core as core
 from ewa_rs.cli_options import RANK, errors, output
 from ewa_rs.models import list_models, model_options
+from ewa_rs.ops import _triton
 from ewa_rs.training.config import TrainConfig
 from ewa_rs.training.data import data_directory
 from ewa_rs.training.device import cpu_flags
@@ -103,6 +104,7 @@ def collect_info() -> dict[str, Any]:
         **environment(),
         "cpu_features": [name for name in _FEATURES if name in flags],
         "kernels": {"chosen": core.simd(), "available": core.available_simd()},
+        "backends": {"rust": True, "torch": True, "triton": _triton.available()},
         "cuda_devices": [_cuda_device(i) for i in range(torch.cuda.device_count())],
         "data_directory": str(data_directory()),
         "models": {name: model_options(name) for name in list_models()},
@@ -118,6 +120,12 @@ def _cuda_device(index: int) -> dict[str, Any]:
     }
 
 
+def _backends(triton: bool) -> str:
+    """Say what can compute the element-wise layers, and how it is chosen."""
+    there = "triton (CUDA)" if triton else "no triton (needs CUDA, compute capability 7.5)"
+    return f"rust (CPU), torch (any device), {there}; --backend chooses"
+
+
 def print_info(details: dict[str, Any]) -> None:
     """Print `collect_info` for a person."""
     hardware, kernels = details["hardware"], details["kernels"]
@@ -130,6 +138,7 @@ def print_info(details: dict[str, Any]) -> None:
         "CPU": f"{hardware['cpu']}, {hardware['cores']} cores",
         "CPU features": ", ".join(details["cpu_features"]) or "not known",
         "kernels": f"{kernels['chosen']} (of {', '.join(kernels['available'])})",
+        "backends": _backends(details["backends"]["triton"]),
         "threads": f"ewa_rs {hardware['ewa_rs_threads']}, torch {hardware['threads']}",
         "CUDA devices": devices or "none",
         "data": details["data_directory"],

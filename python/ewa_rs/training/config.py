@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 Optimizer = Literal["adamw", "sgd"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-Backend = Literal["rust", "torch"]
+Backend = Literal["rust", "torch", "triton"]
 
 #: Where a run happens, not what it computes: never written into a run's folder.
 _PLACE = ("data_dir", "output", "resume", "device", "tensorboard")
@@ -48,7 +48,7 @@ class TrainConfig:
     image_size, channels
         Resize the images to a square of this size, convert to 1 (grey) or 3 channels.
     backend
-        Of the element-wise layers: None (choose), ``rust`` or ``torch``.
+        Of the element-wise layers: None (choose), ``rust``, ``torch`` or ``triton``.
     output
         Folder of the run.
     resume

@@ -28,13 +28,13 @@ class Partial:
         return like.new_empty(sizes, dtype=torch.float32)
 
     def finish(self, buffer: Tensor, layout: Layout, like: Tensor) -> Tensor:
-        """Add up what the programs wrote, into the shape and type of the input."""
+        """Add up what the programs wrote, in the input's shape, type and memory order."""
         over = [i for i, axes in enumerate(layout.axes) if axes and self.axes[axes[0]]]
         left = [d for axes in layout.axes for d in axes if not self.axes[d]]
         missing = len(self.axes) - like.ndim
         total = buffer.sum(over).view([like.shape[d - missing] for d in left])
         order = sorted(range(len(left)), key=left.__getitem__)
-        return total.permute(order).reshape(like.shape).to(like.dtype)
+        return torch.empty_like(like).copy_(total.permute(order).reshape(like.shape))
 
 
 def make_partial(layout: Layout, sums: tuple[bool, ...] | None) -> Partial | None:
