@@ -87,7 +87,7 @@ class Classifier:
             np.array(values, np.float32).reshape(-1, 1, 1)
             for values in (self.info.mean, self.info.std)
         )
-        return 255 * mean, 1 / (255 * std)
+        return 255 * mean, np.reciprocal(255 * std)
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
