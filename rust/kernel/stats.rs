@@ -52,7 +52,7 @@ impl<V: Vector> Summation<V> {
     pub unsafe fn add_part(&mut self, part: V) {
         self.some = self.some.add(part);
         self.count += 1;
-        if self.count % PART == 0 {
+        if self.count.is_multiple_of(PART) {
             self.flush();
         }
     }
