@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -120,7 +121,8 @@ def join(device_name: str) -> Iterator[World]:
     except RuntimeError as error:
         if not _is_lost_connection(error):
             raise
-        reason = str(error).partition("\n")[0][:200]
+        # Without the place in gloo's sources before it, and advice after it.
+        reason = re.sub(r"^\[\S+\] ", "", str(error)).partition(". ")[0][:100]
         raise ConnectionError(f"another of the {size} processes is gone ({reason})") from error
     finally:
         # NCCL would wait for processes that are gone; gloo's threads must end before this one.
