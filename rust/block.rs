@@ -22,12 +22,22 @@ pub enum Role {
 #[derive(Clone, Copy)]
 pub struct Block {
     pub base: PerOperand<*mut u8>,
+    /// From one plane of rows to the next, in bytes.
+    pub plane: PerOperand<isize>,
     /// From one row to the next, in bytes.
     pub row: PerOperand<isize>,
     pub role: PerOperand<Role>,
 }
 
 impl Block {
+    /// On to the next plane.
+    #[inline(always)]
+    pub fn advance(&mut self) {
+        for (base, &plane) in self.base.iter_mut().zip(&self.plane) {
+            *base = base.wrapping_offset(plane);
+        }
+    }
+
     #[inline(always)]
     pub fn is_absent(&self, operand: usize) -> bool {
         self.base[operand].is_null()
@@ -48,6 +58,12 @@ impl Block {
     #[inline(always)]
     pub fn output<T>(&self, operand: usize, row: usize) -> Output<T> {
         Output(self.at(operand, row))
+    }
+
+    /// Whether `known` is so of a gradient.
+    pub fn is_known(&self, operand: usize, known: Known) -> bool {
+        let role = if known == Known::Accumulates { Role::Accumulate } else { Role::Store };
+        !self.is_absent(operand) && self.role[operand] == role
     }
 
     /// One gradient along one row.
@@ -121,8 +137,16 @@ impl<T: Element> Output<T> {
     pub fn unaligned<V: Register<T>>(&self) -> Option<usize> {
         let register = V::LANES * size_of::<T>();
         let behind = (self.0 as usize).next_multiple_of(register) - self.0 as usize;
-        (behind % size_of::<T>() == 0).then_some(behind / size_of::<T>())
+        behind.is_multiple_of(size_of::<T>()).then_some(behind / size_of::<T>())
     }
+}
+
+/// What is known of a sink when its kernel is compiled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    Nothing,
+    Stores,
+    Accumulates,
 }
 
 #[derive(Clone, Copy)]
@@ -139,11 +163,16 @@ impl Sink {
         x: V,
         i: usize,
         n: usize,
+        known: Known,
     ) {
-        if self.is_absent {
+        if known == Known::Nothing && self.is_absent {
             return;
         }
-        if self.accumulates {
+        let accumulates = match known {
+            Known::Nothing => self.accumulates,
+            _ => known == Known::Accumulates,
+        };
+        if accumulates {
             let p = self.p.cast::<T::Acc>().wrapping_add(i);
             let sum = <V as Lanes<T::Acc>>::load_from::<FULL>(p, n).add(x);
             <V as Lanes<T::Acc>>::store_to::<FULL>(sum, p, n);
@@ -190,6 +219,7 @@ pub struct Staging {
     copied: PerOperand<bool>,
     item: PerOperand<usize>,
     role: PerOperand<Role>,
+    planes: Axis,
     rows: Axis,
     inner: Axis,
     /// Where the copies start, operand by operand.
@@ -200,8 +230,7 @@ pub struct Staging {
 impl Staging {
     /// For blocks of at most `max_rows` rows of `max_len`.
     pub fn new(
-        rows: Axis,
-        inner: Axis,
+        [planes, rows, inner]: [Axis; 3],
         item: PerOperand<usize>,
         role: PerOperand<Role>,
         present: PerOperand<bool>,
@@ -217,12 +246,13 @@ impl Staging {
             bytes += (max_rows * max_len * item[j]).next_multiple_of(64);
         }
         let memory = (bytes > 0).then(|| Scratch::zeroed(bytes));
-        Staging { copied, item, role, rows, inner, start, memory }
+        Staging { copied, item, role, planes, rows, inner, start, memory }
     }
 
     /// The block at `base` (every operand's address of its first element), its copies made.
     pub unsafe fn open(&self, base: &PerOperand<*mut u8>, rows: usize, len: usize) -> Block {
-        let mut block = Block { base: *base, row: self.rows.strides, role: self.role };
+        let (plane, row) = (self.planes.strides, self.rows.strides);
+        let mut block = Block { base: *base, plane, row, role: self.role };
         if let Some(memory) = &self.memory {
             for j in (0..MAX_OPERANDS).filter(|&j| self.copied[j]) {
                 block.base[j] = memory.as_ptr::<u8>().add(self.start[j]);

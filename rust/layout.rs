@@ -6,7 +6,8 @@
 //! ```text
 //! for outer in …                  batch axes                          a unit of work
 //!     for extra in …              softmax axes beyond two             (rarely more than one)
-//!         for row in 0..rows      batch or softmax axis               a block
+//!         for plane in 0..planes  batch axis, of rows that are slices
+//!           for row in 0..rows    batch or softmax axis               a block
 //!             for i in 0..inner   the axis along which memory is contiguous
 //! ```
 //!
@@ -80,6 +81,8 @@ pub struct Layout {
     pub form: Form,
     pub outer: Vec<Axis>,
     pub extra: Vec<Axis>,
+    /// Of rows that are slices: a batch axis around that of the rows.
+    pub planes: Axis,
     pub rows: Axis,
     pub inner: Axis,
 }
@@ -116,8 +119,10 @@ impl Layout {
                 None => (Form::RowIsSlice, inner, batch.pop()),
             }
         };
+        let planes = if form == Form::RowIsSlice { batch.pop() } else { None };
         Layout {
             form,
+            planes: planes.unwrap_or(Axis::UNIT),
             outer: batch,
             extra: softmax,
             rows: rows.unwrap_or(Axis::UNIT),
@@ -128,6 +133,7 @@ impl Layout {
     /// The same with each slice a unit of its own, as slices too long for the cache are treated.
     pub fn with_single_slices(mut self) -> Layout {
         if self.form == Form::RowIsSlice {
+            self.outer.push(std::mem::replace(&mut self.planes, Axis::UNIT));
             self.outer.push(std::mem::replace(&mut self.rows, Axis::UNIT));
             self.form = Form::BlockIsSlice;
         }

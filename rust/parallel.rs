@@ -1,8 +1,7 @@
 //! Threads: a persistent pool, and what a forked child does.
 
-use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 
 /// Below this many elements the calling thread does all the work.
@@ -34,10 +33,26 @@ unsafe extern "C" fn after_fork() {
     FORKED.store(true, Ordering::Relaxed);
 }
 
+/// A number of threads that the environment names.
+fn from_environment(name: &str) -> Result<Option<usize>, String> {
+    let Some(value) = std::env::var(name).ok().filter(|value| !value.trim().is_empty()) else {
+        return Ok(None);
+    };
+    match value.trim().parse() {
+        Ok(count @ 1..=4096) => Ok(Some(count)),
+        _ => Err(format!("{name}: expected 1 to 4096 threads, got {value:?}")),
+    }
+}
+
+/// An error if EWA_NUM_THREADS is set to what is no number of threads.
+pub fn check_environment() -> Result<(), String> {
+    from_environment("EWA_NUM_THREADS").map(|_| ())
+}
+
 /// EWA_NUM_THREADS, else OMP_NUM_THREADS (which joblib and torchrun set for their workers), else the
 /// processors that this process may use.
 fn default_count() -> usize {
-    let from = |name| std::env::var(name).ok()?.trim().parse().ok().filter(|&n: &usize| n > 0);
+    let from = |name| from_environment(name).ok().flatten();
     from("EWA_NUM_THREADS")
         .or_else(|| from("OMP_NUM_THREADS"))
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()))
@@ -65,6 +80,7 @@ pub fn set_num_threads(count: usize) {
     }
 }
 
+/// The threads beside the calling one: none if one is all.
 fn pool() -> Option<Arc<ThreadPool>> {
     let lock = after_any_fork();
     {
@@ -76,20 +92,35 @@ fn pool() -> Option<Arc<ThreadPool>> {
     let mut threads = lock.write().expect("no panic while held");
     if threads.pool.is_none() {
         let name = |i| format!("ewa_rs-{i}");
-        let builder = ThreadPoolBuilder::new().num_threads(threads.count).thread_name(name);
+        let builder = ThreadPoolBuilder::new().num_threads(threads.count - 1).thread_name(name);
         threads.pool = builder.build().ok().map(Arc::new);
     }
     threads.pool.clone()
 }
 
-/// Call `work` with each of `0..count`, on the pool's threads if there are at least [`THRESHOLD`]
-/// elements to work on.
+/// Call `work` with each of `0..count`, on several threads if there are at least [`THRESHOLD`] elements to
+/// work on. The calling thread takes part, so that nothing waits for the others to wake up.
 pub fn for_each(count: usize, elements: usize, work: impl Fn(usize) + Sync) {
     if count > 1
         && elements >= THRESHOLD
         && let Some(pool) = pool()
     {
-        pool.install(|| (0..count).into_par_iter().for_each(&work));
+        let next = AtomicUsize::new(0);
+        let take = || {
+            loop {
+                let i = next.fetch_add(1, Ordering::Relaxed);
+                if i >= count {
+                    return;
+                }
+                work(i);
+            }
+        };
+        pool.in_place_scope(|scope| {
+            for _ in 0..pool.current_num_threads().min(count - 1) {
+                scope.spawn(|_| take());
+            }
+            take();
+        });
         return;
     }
     (0..count).for_each(work);

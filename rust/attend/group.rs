@@ -1,7 +1,7 @@
 //! What one thread does: units, or pieces of them, one after the other.
 
 use super::partials::Partials;
-use super::plan::Plan;
+use super::plan::{Plan, Unit};
 use super::{Pass, Work};
 use crate::block::{Block, Scratch, Staging};
 use crate::dispatch::Direction;
@@ -41,11 +41,10 @@ impl<A: Float> Workspace<A> {
         let (scores, lanes) = (rows * plan.pitch, Stats::<A>::NUMBERS * plan.statistics());
         let memory = Scratch::zeroed((scores + 2 * lanes) * size_of::<A>());
         let p = memory.as_ptr::<A>();
-        let Layout { rows, inner, .. } = plan.layout;
+        let Layout { planes, rows, inner, .. } = plan.layout;
         Workspace {
             staging: Staging::new(
-                rows,
-                inner,
+                [planes, rows, inner],
                 plan.item,
                 plan.role,
                 plan.present,
@@ -62,6 +61,7 @@ impl<A: Float> Workspace<A> {
 /// A unit, or a piece of one: what the passes over it need to know.
 struct Part<'a> {
     offset: &'a PerOperand<isize>,
+    planes: usize,
     rows: usize,
     len: usize,
     /// Slices side by side: 1 unless lanewise.
@@ -79,10 +79,10 @@ impl<'a, 'b, O: Op> Group<'a, 'b, O> {
         let end = (self.group + 1) * work.items / work.groups;
         let pieces = plan.pieces.len().max(1);
         for item in first..end {
-            let (mut offset, rows, len) = plan.unit(item / pieces);
+            let Unit { mut offset, planes, rows, len } = plan.unit(item / pieces);
             work.accumulators.move_to_group(self.group, &mut offset[GRADIENTS..]);
             let slices = if plan.layout.form == Form::Lanewise { len } else { 1 };
-            let part = Part { offset: &offset, rows, len, slices };
+            let part = Part { offset: &offset, planes, rows, len, slices };
             match (self.pass, plan.layout.form) {
                 (Pass::Whole, Form::BlockIsSlice) => self.block(part),
                 (Pass::Whole, _) if count(&plan.layout.extra) > 1 => self.block(part),
@@ -125,6 +125,7 @@ impl<'a, 'b, O: Op> Group<'a, 'b, O> {
         let plan = self.work.plan;
         let base = plan.all_at(part.offset);
         let block = self.space.staging.open(&base, part.rows, part.len);
+        let planes = part.planes;
         let work = self.kernel_work(&block, part.rows, part.len, 0);
         let step = |j: usize| match plan.layout.form {
             Form::Lanewise => plan.layout.inner.strides[j],
@@ -133,12 +134,12 @@ impl<'a, 'b, O: Op> Group<'a, 'b, O> {
         let [shifts, inverses] = [MAXIMUM, INVERSE].map(|j| {
             let is_absent = plan.base[j].is_null();
             let data = if is_absent { plan.base[j] } else { plan.at(part.offset, j) };
-            Saved { data, step: step(j) }
+            Saved { data, step: step(j), plane: plan.layout.planes.strides[j] }
         });
         match (self.is_forward(), plan.layout.form == Form::Lanewise) {
-            (true, false) => self.simd.dispatch(ForwardRows { work, shifts, inverses }),
+            (true, false) => self.simd.dispatch(ForwardRows { work, planes, shifts, inverses }),
             (true, true) => self.simd.dispatch(ForwardColumns { work, shifts, inverses }),
-            (false, false) => self.simd.dispatch(BackwardRows { work, shifts, inverses }),
+            (false, false) => self.simd.dispatch(BackwardRows { work, planes, shifts, inverses }),
             (false, true) => self.simd.dispatch(BackwardColumns { work, shifts, inverses }),
         }
         self.space.staging.close::<Acc<O>>(&block, &base, part.rows, part.len);

@@ -24,6 +24,14 @@ pub struct Piece {
     pub len: usize,
 }
 
+/// A unit of work: where it starts, and how much there is of it.
+pub struct Unit {
+    pub offset: PerOperand<isize>,
+    pub planes: usize,
+    pub rows: usize,
+    pub len: usize,
+}
+
 /// How a call is cut into units (and long slices into pieces).
 pub struct Plan {
     pub layout: Layout,
@@ -34,6 +42,8 @@ pub struct Plan {
     pub units: usize,
     /// Rows (form RowIsSlice) or lanes (form Lanewise) of a unit.
     pub span: usize,
+    /// Planes of a unit, of rows that are slices.
+    plane_span: usize,
     /// Elements of scratch along one row: the row's length in whole registers.
     pub pitch: usize,
     /// Whether outputs are so large that they had better not go through the caches.
@@ -72,8 +82,15 @@ impl Plan {
                 lanes.clamp(WIDEST, 1024).min(layout.inner.size)
             }
         };
+        let plane_span = if copies || layout.form != Form::RowIsSlice || span < layout.rows.size {
+            1
+        } else {
+            (unit / (span * layout.inner.size)).clamp(1, layout.planes.size)
+        };
         let per_outer = match layout.form {
-            Form::RowIsSlice => layout.rows.size.div_ceil(span),
+            Form::RowIsSlice => {
+                layout.planes.size.div_ceil(plane_span) * layout.rows.size.div_ceil(span)
+            }
             Form::BlockIsSlice => 1,
             Form::Lanewise => layout.inner.size.div_ceil(span),
         };
@@ -84,6 +101,7 @@ impl Plan {
         let mut plan = Plan {
             units: count(&layout.outer) * per_outer,
             span,
+            plane_span,
             pitch: pitch.next_multiple_of(WIDEST),
             pieces: Vec::new(),
             streams: call.shape.iter().product::<usize>() * operands[Y].item >= STREAMED_BYTES,
@@ -133,21 +151,22 @@ impl Plan {
         pieces
     }
 
-    /// Where unit `unit` starts, its rows, and the length of its rows.
-    pub fn unit(&self, unit: usize) -> (PerOperand<isize>, usize, usize) {
-        let Layout { outer, rows, inner, form, .. } = &self.layout;
-        let (axis, size) = match form {
-            Form::RowIsSlice => (rows, rows.size),
-            _ => (inner, inner.size),
-        };
-        let per_outer = size.div_ceil(self.span);
-        let first = (unit % per_outer) * self.span;
-        let span = self.span.min(size - first);
-        let mut base = offsets(outer, unit / per_outer);
-        for (offset, stride) in base.iter_mut().zip(&axis.strides) {
-            *offset += first as isize * stride;
+    /// What unit number `unit` consists of.
+    pub fn unit(&self, unit: usize) -> Unit {
+        let Layout { outer, planes, rows, inner, form, .. } = &self.layout;
+        let is_rows = *form == Form::RowIsSlice;
+        let axis = if is_rows { rows } else { inner };
+        let (spans, plane_spans) =
+            (axis.size.div_ceil(self.span), planes.size.div_ceil(self.plane_span));
+        let first = (unit % spans) * self.span;
+        let first_plane = (unit / spans % plane_spans) * self.plane_span;
+        let mut offset = offsets(outer, unit / (spans * plane_spans));
+        for (j, offset) in offset.iter_mut().enumerate() {
+            *offset += first as isize * axis.strides[j] + first_plane as isize * planes.strides[j];
         }
-        if *form == Form::RowIsSlice { (base, span, inner.size) } else { (base, rows.size, span) }
+        let span = self.span.min(axis.size - first);
+        let (rows, len) = if is_rows { (span, inner.size) } else { (rows.size, span) };
+        Unit { offset, planes: self.plane_span.min(planes.size - first_plane), rows, len }
     }
 
     pub fn at(&self, offset: &PerOperand<isize>, operand: usize) -> *mut u8 {

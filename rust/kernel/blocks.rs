@@ -167,6 +167,6 @@ unsafe fn gradients_of_row<O: Op, V: Register<O::T>, const LANEWISE: bool>(
         let (y, da) = arriving.load::<V, FULL>(work.op.value::<V, FULL>(&inputs, i, n), i, n);
         let z = a.mul(da.sub(dot.sum(i)));
         let grad = Upstream { y, z, v: y.mul(a), inverse: stats.sum(i) };
-        work.op.put_gradients::<V, FULL>(&inputs, &sinks, grad, i, n);
+        work.op.put_gradients::<V, FULL, false>(&inputs, &sinks, grad, i, n);
     });
 }

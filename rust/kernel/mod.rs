@@ -70,8 +70,10 @@ pub trait Op: Copy + Send + Sync {
         i: usize,
         n: usize,
     ) -> V;
+    /// Whether the gradients go where they usually do, which a kernel is compiled for.
+    fn is_typical(&self, block: &Block) -> bool;
     /// Store the gradients; `grad` holds those of the output, the scores and the values.
-    unsafe fn put_gradients<V: Register<Self::T>, const FULL: bool>(
+    unsafe fn put_gradients<V: Register<Self::T>, const FULL: bool, const TYPICAL: bool>(
         &self,
         inputs: &Self::Inputs,
         gradients: &Self::Gradients,

@@ -14,9 +14,16 @@ use crate::kernel::stats::{PART, Summation, inverse, shift};
 pub struct Saved {
     pub data: *mut u8,
     pub step: isize,
+    /// To those of the next plane.
+    pub plane: isize,
 }
 
 impl Saved {
+    #[inline(always)]
+    fn advance(&mut self) {
+        self.data = self.data.wrapping_offset(self.plane);
+    }
+
     #[inline(always)]
     unsafe fn at<A>(&self, slice: usize) -> *mut A {
         self.data.wrapping_offset(slice as isize * self.step).cast()
@@ -58,6 +65,7 @@ fn shift_unless_fitting<A: Float>(maximum: A) -> A {
 /// The whole forward of slices that are a row each.
 pub struct ForwardRows<'a, O: Op> {
     pub work: Work<'a, O>,
+    pub planes: usize,
     pub shifts: Saved,
     pub inverses: Saved,
 }
@@ -66,10 +74,19 @@ impl<O: Op> Task for ForwardRows<'_, O> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<I: Isa>(self) {
-        if self.work.block.is_absent(WEIGHTS) {
-            self.run_rows::<Registers<O, I>, false>();
-        } else {
-            self.run_rows::<Registers<O, I>, true>();
+        let ForwardRows { work, planes, mut shifts, mut inverses } = self;
+        let mut block = *work.block;
+        for _ in 0..planes {
+            let work = Work { block: &block, ..work };
+            let plane = ForwardRows { work, planes: 1, shifts, inverses };
+            if block.is_absent(WEIGHTS) {
+                plane.run_rows::<Registers<O, I>, false>();
+            } else {
+                plane.run_rows::<Registers<O, I>, true>();
+            }
+            block.advance();
+            shifts.advance();
+            inverses.advance();
         }
     }
 }
@@ -188,6 +205,7 @@ unsafe fn weigh<O: Op, V: Register<O::T>, const FULL: bool>(
 /// The whole backward of slices that are a row each.
 pub struct BackwardRows<'a, O: Op> {
     pub work: Work<'a, O>,
+    pub planes: usize,
     pub shifts: Saved,
     pub inverses: Saved,
 }
@@ -196,22 +214,40 @@ impl<O: Op> Task for BackwardRows<'_, O> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<I: Isa>(self) {
-        match self.work.len.div_ceil(<Registers<O, I> as Vector>::LANES) {
-            1 => self.run_short_rows::<Registers<O, I>, 1>(),
-            2 => self.run_short_rows::<Registers<O, I>, 2>(),
-            _ => {
-                for row in 0..self.work.rows {
-                    self.run_row::<Registers<O, I>>(row);
-                }
+        let BackwardRows { work, planes, mut shifts, mut inverses } = self;
+        let mut block = *work.block;
+        for _ in 0..planes {
+            let work = Work { block: &block, ..work };
+            let plane = BackwardRows { work, planes: 1, shifts, inverses };
+            if work.op.is_typical(&block) {
+                plane.run_rows::<Registers<O, I>, true>();
+            } else {
+                plane.run_rows::<Registers<O, I>, false>();
             }
+            block.advance();
+            shifts.advance();
+            inverses.advance();
         }
     }
 }
 
 impl<O: Op> BackwardRows<'_, O> {
+    #[inline(always)]
+    unsafe fn run_rows<V: Register<O::T>, const TYPICAL: bool>(&self) {
+        match self.work.len.div_ceil(V::LANES) {
+            1 => self.run_short_rows::<V, 1, TYPICAL>(),
+            2 => self.run_short_rows::<V, 2, TYPICAL>(),
+            _ => {
+                for row in 0..self.work.rows {
+                    self.run_row::<V, TYPICAL>(row);
+                }
+            }
+        }
+    }
+
     /// Rows of `R` registers, the last one possibly not full, which stay there.
     #[inline(always)]
-    unsafe fn run_short_rows<V: Register<O::T>, const R: usize>(&self) {
+    unsafe fn run_short_rows<V: Register<O::T>, const R: usize, const TYPICAL: bool>(&self) {
         let Work { op, block, rows, len, .. } = self.work;
         let (op, block) = (*op, *block);
         let (last, n) = ((R - 1) * V::LANES, len - (R - 1) * V::LANES);
@@ -236,16 +272,16 @@ impl<O: Op> BackwardRows<'_, O> {
             let dot = V::splat(dots.reduce_sum());
             for (j, &(a, y, da)) in kept[..R - 1].iter().enumerate() {
                 let grad = Upstream { y, z: a.mul(da.sub(dot)), v: y.mul(a), inverse };
-                op.put_gradients::<V, true>(&inputs, &sinks, grad, j * V::LANES, V::LANES);
+                op.put_gradients::<V, true, TYPICAL>(&inputs, &sinks, grad, j * V::LANES, V::LANES);
             }
             let (a, y, da) = kept[R - 1];
             let grad = Upstream { y, z: a.mul(da.sub(dot)), v: y.mul(a), inverse };
-            op.put_gradients::<V, false>(&inputs, &sinks, grad, last, n);
+            op.put_gradients::<V, false, TYPICAL>(&inputs, &sinks, grad, last, n);
         }
     }
 
     #[inline(always)]
-    unsafe fn run_row<V: Register<O::T>>(&self, row: usize) {
+    unsafe fn run_row<V: Register<O::T>, const TYPICAL: bool>(&self, row: usize) {
         let Work { op, block, len, scratch, .. } = self.work;
         let inputs = op.inputs(block, row);
         let sinks = op.gradients(block, row);
@@ -274,7 +310,7 @@ impl<O: Op> BackwardRows<'_, O> {
             let value = op.value::<V, FULL>(&inputs, i, n);
             let (y, da) = arriving.load::<V, FULL>(value, i, n);
             let grad = Upstream { y, z: a.mul(da.sub(dot)), v: y.mul(a), inverse };
-            op.put_gradients::<V, FULL>(&inputs, &sinks, grad, i, n);
+            op.put_gradients::<V, FULL, TYPICAL>(&inputs, &sinks, grad, i, n);
         });
     }
 }
@@ -415,7 +451,7 @@ impl<O: Op> BackwardColumns<'_, O> {
             let value = op.value::<V, FULL>(&inputs, i, n);
             let (y, da) = Arriving::<O::T>::new(block, row).load::<V, FULL>(value, i, n);
             let grad = Upstream { y, z: a.mul(da.sub(dot)), v: y.mul(a), inverse };
-            op.put_gradients::<V, FULL>(&inputs, &op.gradients(block, row), grad, i, n);
+            op.put_gradients::<V, FULL, false>(&inputs, &op.gradients(block, row), grad, i, n);
         }
     }
 }

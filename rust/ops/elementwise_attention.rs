@@ -1,6 +1,6 @@
 //! softmax(scale · q∘k [+ mask]) ∘ v
 
-use crate::block::{Block, Register, Sink, Source};
+use crate::block::{Block, Known, Register, Sink, Source};
 use crate::kernel::{GRADIENTS, Op, Upstream};
 use crate::mask::Mask;
 use crate::numerics::Element;
@@ -99,8 +99,12 @@ impl<T: Element, const MASKED: bool> Op for ElementwiseAttention<T, MASKED> {
         y
     }
 
+    fn is_typical(&self, block: &Block) -> bool {
+        !MASKED && (0..3).all(|j| block.is_known(GRADIENTS + j, Known::Stores))
+    }
+
     #[inline(always)]
-    unsafe fn put_gradients<R: Register<T>, const FULL: bool>(
+    unsafe fn put_gradients<R: Register<T>, const FULL: bool, const TYPICAL: bool>(
         &self,
         inputs: &Inputs<T>,
         gradients: &Gradients,
@@ -108,14 +112,15 @@ impl<T: Element, const MASKED: bool> Op for ElementwiseAttention<T, MASKED> {
         i: usize,
         n: usize,
     ) {
+        let known = if TYPICAL { Known::Stores } else { Known::Nothing };
         let scaled = grad.z.mul(R::splat(self.scale));
         let q = scaled.mul(inputs.k.load::<R, FULL>(i, n));
         let k = scaled.mul(inputs.q.load::<R, FULL>(i, n));
-        gradients.q.put::<T, R, FULL>(grad.of_kept(q), i, n);
-        gradients.k.put::<T, R, FULL>(grad.of_kept(k), i, n);
-        gradients.v.put::<T, R, FULL>(grad.of_kept(grad.v), i, n);
+        gradients.q.put::<T, R, FULL>(grad.of_kept(q), i, n, known);
+        gradients.k.put::<T, R, FULL>(grad.of_kept(k), i, n, known);
+        gradients.v.put::<T, R, FULL>(grad.of_kept(grad.v), i, n, known);
         if MASKED {
-            gradients.mask.put::<T, R, FULL>(grad.of_kept(grad.z), i, n);
+            gradients.mask.put::<T, R, FULL>(grad.of_kept(grad.z), i, n, Known::Nothing);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! softmax(scale · q∘k [+ mask]) ∘ v with q = x∘w_q + b_q, k = x∘w_k + b_k, v = x∘w_v + b_v
 //! [+ x]: x is read once, nothing of its size but the output is written.
 
-use crate::block::{Block, Register, Sink, Source};
+use crate::block::{Block, Known, Register, Sink, Source};
 use crate::kernel::{GRADIENTS, Op, Upstream};
 use crate::mask::Mask;
 use crate::numerics::Element;
@@ -131,8 +131,19 @@ impl<T: Element, const GENERAL: bool> Op for ElementwiseSelfAttention<T, GENERAL
         if self.residual { y.add(inputs.x.load::<V, FULL>(i, n)) } else { y }
     }
 
+    fn is_typical(&self, block: &Block) -> bool {
+        let accumulates = |j| block.is_known(GRADIENTS + j, Known::Accumulates);
+        let biases = [B, B + 1, B + 2].map(accumulates);
+        let biases_are_alike = if GENERAL { biases == [true; 3] } else { biases == [false; 3] };
+        let no_mask = block.is_absent(GRADIENTS + MASK);
+        block.is_known(GRADIENTS + X, Known::Stores)
+            && (W..B).all(accumulates)
+            && biases_are_alike
+            && no_mask
+    }
+
     #[inline(always)]
-    unsafe fn put_gradients<V: Register<T>, const FULL: bool>(
+    unsafe fn put_gradients<V: Register<T>, const FULL: bool, const TYPICAL: bool>(
         &self,
         inputs: &Inputs<T>,
         gradients: &Gradients,
@@ -151,16 +162,18 @@ impl<T: Element, const GENERAL: bool> Op for ElementwiseSelfAttention<T, GENERAL
         if self.residual {
             of_x = of_x.add(grad.y);
         }
-        gradients.x.put::<T, V, FULL>(of_x, i, n);
+        let known = |typical| if TYPICAL { typical } else { Known::Nothing };
+        gradients.x.put::<T, V, FULL>(of_x, i, n, known(Known::Stores));
+        let sums = known(Known::Accumulates);
         let of_projections = [of_q, of_k, grad.v];
         for j in 0..3 {
-            gradients.w[j].put::<T, V, FULL>(grad.of_kept(of_projections[j].mul(x)), i, n);
+            gradients.w[j].put::<T, V, FULL>(grad.of_kept(of_projections[j].mul(x)), i, n, sums);
             if GENERAL {
-                gradients.b[j].put::<T, V, FULL>(grad.of_kept(of_projections[j]), i, n);
+                gradients.b[j].put::<T, V, FULL>(grad.of_kept(of_projections[j]), i, n, sums);
             }
         }
-        if GENERAL {
-            gradients.mask.put::<T, V, FULL>(grad.of_kept(grad.z), i, n);
+        if GENERAL && !TYPICAL {
+            gradients.mask.put::<T, V, FULL>(grad.of_kept(grad.z), i, n, Known::Nothing);
         }
     }
 }
