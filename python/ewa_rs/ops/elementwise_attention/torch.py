@@ -54,7 +54,7 @@ def widened(*tensors: Tensor) -> list[Tensor]:
 def weights(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, axes: Sequence[int], scale: float
 ) -> tuple[Tensor, Tensor]:
-    """Softmax of the scores in the full shape, and which slices keep nothing (zero there)."""
+    """Softmax of the scores in the full shape, zero in slices that keep nothing; and these."""
     z = scale * q * k
     shape = torch.broadcast_shapes(z.shape, v.shape)
     if mask is not None:
@@ -63,10 +63,12 @@ def weights(
     if any(shape[d] == 0 for d in axes):
         return z, torch.zeros_like(z, dtype=torch.bool)
     highest = z.detach().amax(tuple(axes), keepdim=True)
-    empty = highest == -torch.inf
-    shift = highest.masked_fill(empty, 0.0)
-    e = torch.exp(z.masked_fill(empty, 0.0) - shift).masked_fill(empty, 0.0)
-    return e / e.sum(tuple(axes), keepdim=True).masked_fill(empty, 1.0), empty
+    nothing = highest == -torch.inf
+    empty = (z == highest) & nothing  # in the memory order of z, which `where` then keeps
+    shift = torch.where(nothing, 0.0, highest)
+    e = torch.where(empty, 0.0, torch.exp(torch.where(empty, 0.0, z) - shift))
+    total = torch.where(nothing, 1.0, e.sum(tuple(axes), keepdim=True))
+    return e / total, empty
 
 
 def gradient_formula(
@@ -110,7 +112,7 @@ def score_gradients(
     g = grad_y.to(a.dtype)
     h = g * v if grad_a is None else g * v + grad_a.to(a.dtype)
     dz = a * (h - (a * h).sum(tuple(axes), keepdim=True))
-    return dz.masked_fill(empty, 0.0), (g * a).masked_fill(empty, 0.0)
+    return torch.where(empty, 0.0, dz), torch.where(empty, 0.0, g * a)
 
 
 OPERATOR = Operator("elementwise_attention", ("q", "k", "v", "mask"), formula, gradient_formula)
