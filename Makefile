@@ -13,7 +13,7 @@ MATURIN := env -u CONDA_PREFIX VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin
 export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-gpu lint docs format clean
+.PHONY: help setup demo test test-gpu lint bench docs format clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ lint: setup  ## formatting, clippy, ruff, mypy, and the stub of the compiled mod
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest ewa_rs._core
+
+bench: setup  ## install the peers and measure the ops against them, ten minutes: results/bench
+	$(MATURIN) develop --release --locked --extras train,dev,bench
+	$(BIN)/ewa bench --output results/bench
 
 docs: setup  ## put the tables of results/ into the README and the guides
 	$(BIN)/python tools/include.py

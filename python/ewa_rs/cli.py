@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ewa_rs import cli_compare
+from ewa_rs import cli_bench, cli_compare
 from ewa_rs import cli_options as opt
 
 app = typer.Typer(
@@ -81,6 +81,7 @@ def train(
 
 app.command()(cli_compare.compare)
 app.command()(cli_compare.report)
+app.command()(cli_bench.bench)
 
 
 @app.command()
