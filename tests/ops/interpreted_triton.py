@@ -157,3 +157,14 @@ def test_float64_is_refused() -> None:
     tensors = {n: torch.zeros(3, dtype=torch.float64) for n in op.operands}
     with pytest.raises(TypeError, match="'triton' takes float32, float16 and bfloat16, got float6"):
         interpreted(op)(tensors, axis=-1, scale=None, mask=None)
+
+
+def test_axes_may_be_counted_from_the_end() -> None:
+    from ewa_rs.ops.elementwise_attention import triton
+
+    q, k, v = torch.randn(3, 4, 33)
+    from_end, from_front = (
+        triton.forward((q, k, v, None), q.shape, [axis], 0.5, False, True) for axis in (-1, 1)
+    )
+    for got, expected in zip(from_end, from_front, strict=True):
+        assert torch.equal(got, expected)

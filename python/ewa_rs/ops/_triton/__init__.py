@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ewa_rs.ops import _arguments
+from ewa_rs.ops import _arguments, _kernels
 from ewa_rs.ops._triton.layout import TILE, Layout, make_layout
 from ewa_rs.ops._triton.partial import make_partial, summed_axes
 
@@ -52,8 +52,7 @@ def forward(
     _check_dtypes(inputs)
     y = _arguments.empty_result(shape, *inputs[:-1])
     a = torch.empty_like(y) if return_weights else None
-    reduced = [1 if d in axes else n for d, n in enumerate(shape)]
-    statistics = y.new_empty((2, *reduced), dtype=torch.float32)
+    statistics = _kernels.statistics(y, shape, axes)
     if y.numel() == 0:
         return y, a, statistics.zero_()
     tensors = [*inputs, y, statistics[0]]
@@ -160,9 +159,10 @@ def _lay_out(
     broadcast: tuple[tuple[bool, ...], ...] = (),
 ) -> tuple[Layout, tuple[tuple[int, ...], ...]]:
     """Return the layout, and the strides of each tensor (zeros for None) along its axes."""
+    axes = tuple(d % len(shape) for d in axes)
     absent = (0,) * len(shape)
     strides = tuple(absent if t is None else t.expand(shape).stride() for t in tensors)
-    layout = make_layout(tuple(shape), tuple(axes), strides, broadcast)
+    layout = make_layout(tuple(shape), axes, strides, broadcast)
     return layout, tuple(layout.strides(s) for s in strides)
 
 
