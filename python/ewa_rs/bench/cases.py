@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -94,9 +95,9 @@ def select(ops: str | None, shapes: str | None, dtypes: str | None, quick: bool)
     """Return the cases whose op, name and dtype contain one of the words, which commas separate."""
 
     def wanted(words: str | None, text: str) -> bool:
-        # Shapes have commas and blanks of their own: a word may leave them out.
+        # Shapes have commas and blanks of their own: (8, 784) may also be called 8x784.
         plain = text.replace(", ", "x").replace(" ", "")
-        listed = [w.strip() for w in words.split(",")] if words else []
+        listed = [w.strip() for w in re.split(r",(?![^(]*\))", words)] if words else []
         return not listed or any(w in text or w in plain for w in listed if w)
 
     cases = [
