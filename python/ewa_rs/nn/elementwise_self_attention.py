@@ -41,7 +41,7 @@ class ElementwiseSelfAttention(nn.Module):
     gain : float, optional
         Factor of the attention's output. Weights over n elements are of order 1/n: a gain of n
         makes up for it.
-    backend : {None, 'rust', 'torch'}, optional
+    backend : {None, 'rust', 'torch', 'triton'}, optional
         As for `ewa_rs.elementwise_attention`.
     device, dtype : optional
         Of the parameters.

@@ -63,7 +63,9 @@ def statistics(y: Tensor, shape: Sequence[int], axes: Sequence[int]) -> Tensor:
     for d in axes:
         sizes[d] = 1
     dtype = torch.float64 if y.dtype is torch.float64 else torch.float32
-    return torch.empty(2, *sizes, dtype=dtype, device=y.device)
+    if y.is_cpu:  # naming the device takes longer
+        return torch.empty((2, *sizes), dtype=dtype)
+    return torch.empty((2, *sizes), dtype=dtype, device=y.device)
 
 
 def empty_gradients(inputs: Tensors, wanted: Sequence[bool]) -> list[Tensor | None]:

@@ -51,9 +51,10 @@ def elementwise_attention(
         Where the result is written, of its shape and type: an array of its own, or `q`, `k` or `v`.
     return_weights : bool, default False
         Whether to return the weights `a` too.
-    backend : {None, 'rust', 'torch'}, optional
-        For tensors: the Rust kernels (CPU only) or PyTorch operations (any device). By default
-        Rust for tensors on the CPU, PyTorch elsewhere. Arrays are always computed in Rust.
+    backend : {None, 'rust', 'torch', 'triton'}, optional
+        For tensors: the Rust kernels (CPU only), PyTorch operations (any device) or fused Triton
+        kernels (CUDA only). By default what `ewa_rs.backend_for` says; one that cannot run is an
+        error. Arrays are always computed in Rust.
 
     Returns
     -------
