@@ -64,7 +64,7 @@ def statistics(y: Tensor, shape: Sequence[int], axes: Sequence[int]) -> Tensor:
         sizes[d] = 1
     dtype = torch.float64 if y.dtype is torch.float64 else torch.float32
     if y.is_cpu:  # naming the device takes longer
-        return torch.empty((2, *sizes), dtype=dtype)
+        return torch.empty(2, *sizes, dtype=dtype)
     return torch.empty((2, *sizes), dtype=dtype, device=y.device)
 
 

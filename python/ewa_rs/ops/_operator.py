@@ -26,6 +26,7 @@ _PLAIN = (Tensor, torch.nn.Parameter)
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _STRIDED = torch.strided
 _has_storage = torch._C._has_storage
+_any_requires_grad: Callable[..., bool] = torch._C._any_requires_grad
 
 
 class Operator:
@@ -90,7 +91,7 @@ class Operator:
         settings = (axes, _arguments.default_scale(scale, shape, axes), residual)
         if backend == "torch":
             y, a = self.formula(*inputs, *settings)
-        elif torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs):
+        elif torch.is_grad_enabled() and _any_requires_grad(*inputs):
             call = (self, self.kernels(backend), shape, settings, return_weights)
             y, a = Eager.apply(call, *inputs)  # type: ignore[attr-defined]
         else:
