@@ -119,7 +119,7 @@ def main() -> None:
             tell({"skipped": case.id, "reason": f"{error.name} not installed", "steps": 2})
             continue
         for group in ("forward", "training"):
-            tell({"working_on": f"{case.id}, {group}, {threads} threads"})
+            tell({"working_on": f"{case.id}, {group}, threads: {threads}"})
             for line in measure_group(problem, group, peers, settings):
                 tell({**line, "threads": threads})
             tell({"done": 1, "seconds": time.perf_counter() - start})
