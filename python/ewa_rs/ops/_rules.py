@@ -55,8 +55,6 @@ class Rules:
         shape = self.check(inputs, axes)
         return shape, (axes, _arguments.default_scale(scale, shape, axes), residual)
 
-    # Forward
-
     def rust(self, *arguments: Any) -> tuple[Tensor, ...]:
         """Compute with the kernels."""
         return self.by_kernels(self.operator.rust, arguments)
@@ -89,8 +87,6 @@ class Rules:
         if triton_takes(arguments[0].device, arguments[0].dtype):
             return self.by_kernels(self.operator.kernels("triton"), arguments)
         return _laid_out(self.composite(*arguments), self.fake(*arguments))
-
-    # Backward
 
     def rust_backward(self, *arguments: Any) -> list[Tensor]:
         """Compute with the kernels."""
@@ -127,8 +123,6 @@ class Rules:
             return self.backward_by_kernels(self.operator.kernels("triton"), arguments)
         return list(_laid_out(self.composite_backward(*arguments), self.fake_backward(*arguments)))
 
-    # Autograd
-
     def autograd(self, keyset: Any, *arguments: Any) -> tuple[Tensor, ...]:
         """Remember what the backward needs; forward-mode derivatives are those of the formula."""
         inputs, settings, (return_weights,) = self.split(arguments)
@@ -148,8 +142,6 @@ class Rules:
         if _has_tangents(tensors) or _wants_gradients(tensors):
             return self.composite_backward(*arguments)
         return _below_autograd(self.op_backward, keyset, arguments)  # type: ignore[no-any-return]
-
-    # Other transforms
 
     def vmap(self, info: Any, in_dims: Any, *arguments: Any) -> tuple[Any, Any]:
         """Run once, with the batch as the first axis."""
