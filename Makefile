@@ -13,7 +13,7 @@ MATURIN := env -u CONDA_PREFIX VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin
 export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-gpu lint bench docs format clean
+.PHONY: help setup demo test test-gpu lint bench bench-guard docs format clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ lint: setup  ## formatting, clippy, ruff, mypy, and the stub of the compiled mod
 bench: setup  ## install the peers and measure the ops against them, ten minutes: results/bench
 	$(MATURIN) develop --release --locked --extras train,dev,bench
 	$(BIN)/ewa bench --output results/bench
+
+bench-guard:  ## count three kernels' instructions under valgrind, against benchmarks/instructions.json
+	$(PYTHON) tools/bench_guard.py
 
 docs: setup  ## put the tables of results/ into the README and the guides
 	$(BIN)/python tools/include.py

@@ -1,0 +1,14 @@
+//! Every instruction set of this machine against a reference in f64 that knows its rounding errors, over
+//! element types, memory layouts, masks, biases, long and short slices, and numbers of threads.
+
+mod accumulators;
+mod array;
+mod case;
+mod edges;
+mod forms;
+mod guarded;
+mod in_place;
+mod large;
+mod reference;
+mod running_error;
+mod threads;
