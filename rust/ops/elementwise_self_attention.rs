@@ -135,11 +135,11 @@ impl<T: Element, const GENERAL: bool> Op for ElementwiseSelfAttention<T, GENERAL
         let accumulates = |j| block.is_known(GRADIENTS + j, Known::Accumulates);
         let biases = [B, B + 1, B + 2].map(accumulates);
         let biases_are_alike = if GENERAL { biases == [true; 3] } else { biases == [false; 3] };
-        let no_mask = block.is_absent(GRADIENTS + MASK);
-        block.is_known(GRADIENTS + X, Known::Stores)
-            && (W..B).all(accumulates)
-            && biases_are_alike
-            && no_mask
+        // The first layer of a network has no use for the gradient of x.
+        let x_is_stored =
+            block.is_absent(GRADIENTS + X) || block.is_known(GRADIENTS + X, Known::Stores);
+        let has_mask = !block.is_absent(GRADIENTS + MASK);
+        x_is_stored && (W..B).all(accumulates) && biases_are_alike && !has_mask
     }
 
     #[inline(always)]
@@ -162,9 +162,8 @@ impl<T: Element, const GENERAL: bool> Op for ElementwiseSelfAttention<T, GENERAL
         if self.residual {
             of_x = of_x.add(grad.y);
         }
-        let known = |typical| if TYPICAL { typical } else { Known::Nothing };
-        gradients.x.put::<T, V, FULL>(of_x, i, n, known(Known::Stores));
-        let sums = known(Known::Accumulates);
+        gradients.x.put::<T, V, FULL>(of_x, i, n, Known::Nothing);
+        let sums = if TYPICAL { Known::Accumulates } else { Known::Nothing };
         let of_projections = [of_q, of_k, grad.v];
         for j in 0..3 {
             gradients.w[j].put::<T, V, FULL>(grad.of_kept(of_projections[j].mul(x)), i, n, sums);
