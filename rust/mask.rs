@@ -31,7 +31,13 @@ impl<T: Element> Mask<T> {
         if self.boolean {
             score.keep(self.bytes.at(i), n)
         } else {
-            self.added.load::<V, FULL>(i, n).mul_add(V::splat(T::Acc::LOG2_E), score)
+            let added: V = self.added.load::<V, FULL>(i, n);
+            let masked = added.mul_add(V::splat(T::Acc::LOG2_E), score);
+            // Only −∞ keeps out: the lowest finite number, with which some masks are filled, must not
+            // become −∞ in base 2.
+            let minus_infinity = V::splat(T::Acc::NEG_INFINITY);
+            let out = added.zero_where_less(minus_infinity, added);
+            V::splat(T::Acc::LOWEST).add(out).max(masked)
         }
     }
 }

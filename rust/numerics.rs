@@ -24,6 +24,8 @@ pub trait Float:
     const ZERO: Self;
     const ONE: Self;
     const NEG_INFINITY: Self;
+    /// The lowest finite number.
+    const LOWEST: Self;
     /// 2ˣ is zero below: the exponent of the smallest normal number.
     const EXP2_LOW: Self;
     const LOG2_E: Self;
@@ -61,6 +63,7 @@ macro_rules! float {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
             const NEG_INFINITY: Self = <$type>::NEG_INFINITY;
+            const LOWEST: Self = <$type>::MIN;
             const EXP2_LOW: Self = $low;
             const LOG2_E: Self = std::f64::consts::LOG2_E as $type;
             const ROUNDING: Self = $rounding;

@@ -3,7 +3,7 @@
 use super::array::Placement;
 use super::array::indices;
 use super::case::{Case, MaskKind, instruction_sets};
-use ewa_rs::dispatch::{DType, OpName};
+use ewa_rs::dispatch::{DType, Direction, OpName};
 
 const OPS: [OpName; 2] = [OpName::ElementwiseAttention, OpName::ElementwiseSelfAttention];
 
@@ -102,6 +102,31 @@ fn check_zeros(case: &Case) {
             let gradients = results.gradients.iter().flatten();
             let all = gradients.chain([&results.y]).chain(&results.weights);
             all.for_each(|array| assert_eq!(array.get(&index), 0.0, "{simd:?} {case:?}"));
+        }
+    }
+}
+
+/// Some masks are filled with the lowest finite number: a slice of nothing else has equal weights.
+#[test]
+fn the_lowest_number_in_a_mask_is_not_minus_infinity() {
+    for (softmax, shape) in [(1, [2, 33]), (0, [33, 3]), (1, [1, 33_000]), (0, [2_100, 17])] {
+        for (dtype, lowest) in [(DType::F32, f32::MIN.into()), (DType::F64, f64::MIN)] {
+            let mut case = Case::new(OPS[0], dtype, &shape, &[softmax]);
+            let plain = Placement::contiguous(2);
+            (case.inputs[3], case.weights) = (Some(plain.clone()), Some(plain));
+            let arrays = case.arrays();
+            let mask = arrays.inputs[3].as_ref().unwrap();
+            mask.indices().for_each(|index| mask.set(&index, lowest));
+            let expected = 1.0 / shape[softmax] as f64;
+            for simd in instruction_sets() {
+                let results = case.results();
+                case.run_one(&arrays, &results, simd, Direction::Forward);
+                let weights = results.weights.as_ref().unwrap();
+                for index in weights.indices() {
+                    let error = (weights.get(&index) / expected - 1.0).abs();
+                    assert!(error < 1e-6, "{simd:?} {case:?}");
+                }
+            }
         }
     }
 }
