@@ -34,10 +34,10 @@ impl Bounded {
         Bounded { value, error: error + U * (value.abs() + error) }
     }
 
-    /// Kernels' is within a unit in the last place, two roundoffs.
+    /// Kernels' is within two units in the last place, four roundoffs.
     pub fn exp(self) -> Self {
         let value = self.value.exp();
-        Bounded { value, error: value * (self.error.exp_m1() + 2.0 * U) + UNDERFLOW }
+        Bounded { value, error: value * (self.error.exp_m1() + 4.0 * U) + UNDERFLOW }
     }
 
     pub fn inverse(self) -> Self {
