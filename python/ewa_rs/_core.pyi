@@ -17,6 +17,7 @@ __all__ = [
     "get_num_threads",
     "set_num_threads",
     "simd",
+    "stream",
 ]
 
 __version__: str
