@@ -53,9 +53,11 @@ impl<'a, V: Vector, const PLACE: bool> Lanes<'a, V, PLACE> {
         scale.mul(self.x(p))
     }
 
-    /// Sums of e and e · x over the window, e being exp(score − largest score), which `keep` is given.
+    /// Sums of e and e · x over the window, e being exp(score − largest score). Where `KEEP`, e stays in
+    /// `kept`, or in memory if the number of places is not known.
     #[inline(always)]
-    unsafe fn sums(&self, places: usize, mut keep: impl FnMut(usize, V)) -> (V, V) {
+    unsafe fn sums<const K: usize, const KEEP: bool>(&self, kept: &mut [V; K]) -> (V, V) {
+        let places = if K == 0 { self.columns.places } else { K };
         let mut maximum = self.score(0);
         for p in 1..places {
             maximum = self.score(p).max(maximum);
@@ -66,7 +68,11 @@ impl<'a, V: Vector, const PLACE: bool> Lanes<'a, V, PLACE> {
             let e = self.score(p).sub(maximum).exp2();
             sum = sum.add(e);
             sum_x = e.mul_add(self.x(p), sum_x);
-            keep(p, e);
+            if KEEP && K > 0 {
+                kept[p] = e;
+            } else if KEEP {
+                e.store(self.columns.e.add(p * V::LANES));
+            }
         }
         (sum, sum_x)
     }
@@ -78,9 +84,9 @@ pub unsafe fn forward<V: Vector, const K: usize, const PLACE: bool>(
     columns: &Columns<V::Scalar>,
     lanes: usize,
 ) {
-    let places = if K == 0 { columns.places } else { K };
+    let mut unused = [V::splat(V::Scalar::ZERO); K];
     for at in (0..lanes).step_by(V::LANES) {
-        let (sum, sum_x) = Lanes::<V, PLACE>::new(columns, at).sums(places, |_, _| ());
+        let (sum, sum_x) = Lanes::<V, PLACE>::new(columns, at).sums::<K, false>(&mut unused);
         sum_x.div(sum).store(columns.y.add(at));
     }
 }
@@ -97,15 +103,13 @@ pub unsafe fn backward<V: Vector, const K: usize, const PLACE: bool>(
     let zero = V::splat(V::Scalar::ZERO);
     for at in (0..lanes).step_by(V::LANES) {
         let window = Lanes::<V, PLACE>::new(columns, at);
-        let mut in_registers = [zero; K];
-        let (sum, sum_x) = window.sums(places, |p, e| {
-            if K == 0 { e.store(columns.e.add(p * V::LANES)) } else { in_registers[p] = e }
-        });
+        let mut kept = [zero; K];
+        let (sum, sum_x) = window.sums::<K, true>(&mut kept);
         let y = sum_x.div(sum);
         let g = V::load(columns.y.add(at)).div(sum);
         let mut dw = zero;
         for p in 0..places {
-            let e = if K == 0 { V::load(columns.e.add(p * V::LANES)) } else { in_registers[p] };
+            let e = if K == 0 { V::load(columns.e.add(p * V::LANES)) } else { kept[p] };
             let x = window.x(p);
             let apart = x.sub(y);
             let t = e.mul(apart);

@@ -1,4 +1,6 @@
 //! Between arrays of any strides and types and dense numbers of the type computed in.
+//!
+//! No arithmetic on registers is in a closure, which would be compiled without their instruction set.
 
 use crate::numerics::{Element, Float};
 use crate::simd::{Lanes, Vector};
@@ -31,16 +33,14 @@ impl Loops {
         Loops { sizes, strides }
     }
 
-    /// Call with the offset in the array and in the dense memory of each run of the innermost loop.
+    /// The offset in the array and in the dense memory of each run of the innermost loop.
     #[inline(always)]
-    fn each(&self, mut run: impl FnMut(isize, usize)) {
-        let [outer, middle, inner] = self.sizes;
-        for a in 0..outer {
-            for b in 0..middle {
-                let offset = a as isize * self.strides[0] + b as isize * self.strides[1];
-                run(offset, (a * middle + b) * inner);
-            }
-        }
+    fn runs(self) -> impl Iterator<Item = (isize, usize)> {
+        let ([outer, middle, inner], [far, near, _]) = (self.sizes, self.strides);
+        (0..outer * middle).map(move |i| {
+            let (a, b) = (i / middle, i % middle);
+            (a as isize * far + b as isize * near, i * inner)
+        })
     }
 
     #[inline(always)]
@@ -50,7 +50,7 @@ impl Loops {
         dense: *mut T::Acc,
     ) {
         let (n, step) = (self.sizes[2], self.strides[2]);
-        self.each(|offset, at| {
+        for (offset, at) in self.runs() {
             let (from, dense) = (from.offset(offset), dense.add(at));
             if step == 1 {
                 let full = n - n % V::LANES;
@@ -66,7 +66,7 @@ impl Loops {
                     *dense.add(i) = (*from.offset(i as isize * step)).to_acc();
                 }
             }
-        });
+        }
     }
 
     #[inline(always)]
@@ -76,7 +76,7 @@ impl Loops {
         to: *mut T,
     ) {
         let (n, step) = (self.sizes[2], self.strides[2]);
-        self.each(|offset, at| {
+        for (offset, at) in self.runs() {
             let (to, dense) = (to.offset(offset), dense.add(at));
             if step == 1 {
                 let full = n - n % V::LANES;
@@ -92,31 +92,31 @@ impl Loops {
                     *to.offset(i as isize * step) = T::from_acc(*dense.add(i));
                 }
             }
-        });
+        }
     }
 
     /// Add to an array of the type computed in.
     #[inline(always)]
     pub unsafe fn add<A: Float>(&self, dense: *const A, to: *mut A) {
         let (n, step) = (self.sizes[2], self.strides[2]);
-        self.each(|offset, at| {
+        for (offset, at) in self.runs() {
             let (to, dense) = (to.offset(offset), dense.add(at));
             for i in 0..n {
                 let sum = to.offset(i as isize * step);
                 *sum = *sum + *dense.add(i);
             }
-        });
+        }
     }
 
     #[inline(always)]
     pub unsafe fn clear<T: Element>(&self, to: *mut T) {
         let (n, step) = (self.sizes[2], self.strides[2]);
         let zero = T::from_acc(T::Acc::ZERO);
-        self.each(|offset, _| {
+        for (offset, _) in self.runs() {
             for i in 0..n {
                 *to.offset(offset + i as isize * step) = zero;
             }
-        });
+        }
     }
 }
 
@@ -131,13 +131,8 @@ pub unsafe fn load_pairs<T: Element, V: Lanes<T> + Vector<Scalar = T::Acc>>(
 ) {
     for at in (0..n).step_by(V::LANES) {
         let (from, left) = (from.add(2 * at), 2 * (n - at));
-        let (a, b) = if left >= 2 * V::LANES {
-            (V::load_from::<true>(from, 0), V::load_from::<true>(from.add(V::LANES), 0))
-        } else {
-            let first = left.min(V::LANES);
-            let (b, second) = (from.add(first), left - first);
-            (V::load_from::<false>(from, first), V::load_from::<false>(b, second))
-        };
+        let a = load_some::<T, V>(from, left);
+        let b = load_some::<T, V>(from.wrapping_add(V::LANES), left.saturating_sub(V::LANES));
         let (a, b) = a.deinterleave(b);
         a.store(even.add(at));
         b.store(odd.add(at));
@@ -155,14 +150,30 @@ pub unsafe fn store_pairs<T: Element, V: Lanes<T> + Vector<Scalar = T::Acc>>(
     for at in (0..n).step_by(V::LANES) {
         let (to, left) = (to.add(2 * at), 2 * (n - at));
         let (a, b) = V::load(even.add(at)).interleave(V::load(odd.add(at)));
-        if left >= 2 * V::LANES {
-            a.store_to::<true>(to, 0);
-            b.store_to::<true>(to.add(V::LANES), 0);
-        } else {
-            let first = left.min(V::LANES);
-            a.store_to::<false>(to, first);
-            b.store_to::<false>(to.add(first), left - first);
-        }
+        store_some::<T, V>(a, to, left);
+        store_some::<T, V>(b, to.wrapping_add(V::LANES), left.saturating_sub(V::LANES));
+    }
+}
+
+/// A register, or the `n` elements that there are.
+#[inline(always)]
+unsafe fn load_some<T: Element, V: Lanes<T> + Vector<Scalar = T::Acc>>(
+    from: *const T,
+    n: usize,
+) -> V {
+    if n >= V::LANES { V::load_from::<true>(from, n) } else { V::load_from::<false>(from, n) }
+}
+
+#[inline(always)]
+unsafe fn store_some<T: Element, V: Lanes<T> + Vector<Scalar = T::Acc>>(
+    x: V,
+    to: *mut T,
+    n: usize,
+) {
+    if n >= V::LANES {
+        x.store_to::<true>(to, n)
+    } else if n > 0 {
+        x.store_to::<false>(to, n)
     }
 }
 

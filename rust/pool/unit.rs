@@ -196,19 +196,17 @@ impl<'a, T: Element> Worker<'a, T> {
     }
 
     /// Each row of pairs: where it is in memory, and where among the columns its even elements are.
-    #[inline(always)]
-    fn each_pair(&self, tile: &Tile, maps: &Maps, mut row: impl FnMut(isize, usize)) {
-        let (rows, width) = (tile.rows.len(), self.pool.output()[1]);
-        for c in 0..self.channels.len() {
-            for r in 0..rows {
-                let first = (tile.rows.start + r) * self.pool.stride[0];
-                for i in 0..self.pool.kernel[0] {
-                    let offset = c as isize * maps.strides[0];
-                    let offset = offset + (first + i) as isize * maps.strides[1];
-                    row(offset, 2 * i * self.pitch + (c * rows + r) * width);
-                }
-            }
-        }
+    fn pairs(&self, tile: &Tile, maps: &Maps) -> impl Iterator<Item = (isize, usize)> + use<T> {
+        let (rows, width, pitch) = (tile.rows.clone(), self.pool.output()[1], self.pitch);
+        let ([high, _], [down, _]) = (self.pool.kernel, self.pool.stride);
+        let [channel, row, _] = maps.strides;
+        let (count, channels) = (rows.len(), self.channels.len());
+        (0..channels * count * high).map(move |n| {
+            let (at, i) = (n / high, n % high);
+            let (c, r) = (at / count, at % count);
+            let y = (rows.start + r) * down + i;
+            (c as isize * channel + y as isize * row, 2 * i * pitch + at * width)
+        })
     }
 
     /// Move the elements of the tile's windows into columns.
@@ -218,10 +216,11 @@ impl<'a, T: Element> Worker<'a, T> {
         let from = self.channels_of(maps, tile.image);
         let (columns, pitch, n) = (self.x.as_mut_ptr(), self.pitch, self.pool.output()[1]);
         if self.in_pairs(maps) {
-            return self.each_pair(tile, maps, |offset, at| {
+            for (offset, at) in self.pairs(tile, maps) {
                 let (even, odd) = (columns.add(at), columns.add(at + pitch));
                 movers::load_pairs::<T, T::Vector<I>>(from.offset(offset), n, even, odd);
-            });
+            }
+            return;
         }
         let (loops, start) = self.windows(tile, maps.strides);
         for (p, offset) in self.places(maps.strides) {
@@ -246,10 +245,11 @@ impl<'a, T: Element> Worker<'a, T> {
         }
         let to = self.channels_of(maps, tile.image);
         if self.in_pairs(maps) {
-            return self.each_pair(tile, maps, |offset, at| {
+            for (offset, at) in self.pairs(tile, maps) {
                 let (even, odd) = (columns.add(at), columns.add(at + pitch));
                 movers::store_pairs::<T, T::Vector<I>>(even, odd, n, to.offset(offset));
-            });
+            }
+            return;
         }
         let (loops, start) = self.windows(tile, maps.strides);
         for (p, offset) in self.places(maps.strides) {
