@@ -1,13 +1,16 @@
 //! Pooling by attention: y = Σ softmax(w·x)·x over the windows of images, forward and backward.
 //!
-//! The elements of windows are moved into columns, on which the arithmetic is the same whatever the
-//! memory was like. Only the moving knows of strides, channels-last images and pairs of columns.
+//! One register holds one element of each of several windows: of several channels where images have
+//! their channels last (`direct`), otherwise of what has been moved into columns before (`columns`).
 
-pub mod columns;
-pub mod movers;
-pub mod plain;
-pub mod plan;
+mod columns;
+mod direct;
+mod memory;
+mod movers;
+mod plain;
+mod plan;
 mod unit;
+mod window;
 
 use crate::dispatch::{DType, Direction};
 use crate::numerics::{Element, Float};
@@ -70,6 +73,11 @@ pub struct Maps {
 }
 
 impl Maps {
+    /// The offset of an image's row and column.
+    fn place(&self, [row, column]: [usize; 2]) -> isize {
+        row as isize * self.strides[1] + column as isize * self.strides[2]
+    }
+
     /// The first element of an image.
     pub fn image<T>(&self, pool: &Pool, image: usize) -> *mut T {
         let (mut rest, mut offset) = (image, 0);
@@ -129,6 +137,7 @@ impl Call {
         let elements = pool.images() * pool.channels * pool.image[0] * pool.image[1];
         parallel::for_each(plan.units(), elements, |number| {
             let sums = start.at(number * sums_of_unit);
+            let sums = std::slice::from_raw_parts_mut(sums, sums_of_unit);
             simd.dispatch(Unit::<T> { call: self, plan: &plan, w: &w, direction, number, sums });
         });
         if sums > 0 || pool.channels > 0 {

@@ -2,6 +2,7 @@
 //!
 //! No arithmetic on registers is in a closure, which would be compiled without their instruction set.
 
+use super::{Maps, Pool};
 use crate::numerics::{Element, Float};
 use crate::simd::{Lanes, Vector};
 
@@ -31,6 +32,11 @@ impl Loops {
             }
         }
         Loops { sizes, strides }
+    }
+
+    /// Over some channels of an image.
+    pub fn of_image(pool: &Pool, channels: usize, channels_last: bool, maps: &Maps) -> Loops {
+        Loops::new(channels_last, [channels, pool.image[0], pool.image[1]], maps.strides)
     }
 
     /// The offset in the array and in the dense memory of each run of the innermost loop.
@@ -186,4 +192,14 @@ pub unsafe fn sum<V: Lanes<<V as Vector>::Scalar>>(dense: *const V::Scalar, n: u
         total = total.add(V::load(dense.add(i)));
     }
     total.reduce_sum()
+}
+
+/// The same of `n` numbers that are `step` apart, in two parts that keep the error of long sums small.
+pub unsafe fn strided_sum<A: Float>(dense: *const A, n: usize, step: usize) -> A {
+    if n > 16 {
+        let half = n / 2;
+        let first = strided_sum(dense, half, step);
+        return first + strided_sum(dense.add(half * step), n - half, step);
+    }
+    (0..n).fold(A::ZERO, |sum, i| sum + *dense.add(i * step))
 }

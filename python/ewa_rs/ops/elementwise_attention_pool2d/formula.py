@@ -87,4 +87,5 @@ def memory_format(x: Tensor) -> torch.memory_format:
 def empty_output(x: Tensor, w: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
     """Return an uninitialised output."""
     shape = output_shape(x.shape, w.shape, kernel, stride)
-    return x.new_empty(shape).contiguous(memory_format=memory_format(x))
+    order = memory_format(x)
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=order)
