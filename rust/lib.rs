@@ -12,6 +12,7 @@ pub mod numerics;
 pub mod ops;
 pub mod parallel;
 pub mod plain;
+pub mod pool;
 pub mod simd;
 pub mod stream;
 

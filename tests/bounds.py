@@ -26,6 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ewa_rs.ops.elementwise_attention.reference import scores, softmax, sum_to
+from ewa_rs.ops.elementwise_attention_pool2d.reference import prepared, windows
+from ewa_rs.ops.elementwise_attention_pool2d.reference import softmax as pool_softmax
 
 Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -131,3 +133,46 @@ def unreduced_bounds(
         "mask": dz,
         "empty": empty,
     }
+
+
+def pool_bounds(
+    x: Array,
+    w: Array,
+    grad: Array,
+    *,
+    eps: float,
+    tiny: float,
+    kernel_size: Any,
+    stride: Any,
+) -> dict[str, Array]:
+    """Largest error of the output and the gradients of attention pooling.
+
+    A score w · x in base 2 is two roundings, and the difference to the largest one is another;
+    everything else is as above.
+    """
+    shape, (x, w, kernel, step) = w.shape, prepared(x, w, kernel_size, stride)
+    bounds = {"y": np.zeros(grad.shape), "x": np.zeros(x.shape)}
+    dw = np.zeros((*x.shape[:-2], *kernel))
+    for index, window in windows(x.shape, kernel, step):
+        part, g = x[window], np.abs(grad[index])[..., None, None]
+        z = w * part
+        a = pool_softmax(z)
+        apart = z.max((-2, -1), keepdims=True, initial=-np.inf) - z
+        d = np.abs(z) + apart / 2 + np.abs(z).max((-2, -1), keepdims=True, initial=0) / 2
+        relative = (FORWARD + d + (a * d).sum((-2, -1), keepdims=True)) * eps
+        size = np.abs(part)
+        a_error = a * relative + tiny
+        y_error = (a_error * size).sum((-2, -1), keepdims=True) + tiny
+        y = (a * part).sum((-2, -1), keepdims=True)
+        bounds["y"][index] = y_error[..., 0, 0]
+        off = np.abs(part - y)
+        off_error = eps * (size + np.abs(y)) + y_error
+        factor = 1 + np.abs(w) * off
+        error = a_error * factor + a * (np.abs(w) * off_error + 2 * eps * factor)
+        bounds["x"][window] += g * error + SUM * eps * g * a * factor + tiny
+        # With one w a channel, (x - y)² stands for x (x - y).
+        largest = size + np.abs(y)
+        dw += g * (a_error * largest * off + a * largest * off_error) + tiny
+        dw += SUM * eps * g * a * largest * off
+    dw = dw.sum(tuple(range(x.ndim - 3)))
+    return {**bounds, "w": dw.sum((-2, -1)) if len(shape) == 1 else dw}

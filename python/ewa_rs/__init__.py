@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ewa_rs._core import __version__, get_num_threads, set_num_threads
 from ewa_rs.ops._backends import backend_for
 from ewa_rs.ops.elementwise_attention import elementwise_attention
+from ewa_rs.ops.elementwise_attention_pool2d import elementwise_attention_pool2d
 from ewa_rs.ops.elementwise_self_attention import elementwise_self_attention
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ __all__ = [
     "__version__",
     "backend_for",
     "elementwise_attention",
+    "elementwise_attention_pool2d",
     "elementwise_self_attention",
     "get_num_threads",
     "set_num_threads",

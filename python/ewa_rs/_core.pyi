@@ -11,6 +11,9 @@ __all__ = [
     "elementwise_attention",
     "elementwise_attention_backward",
     "elementwise_attention_forward",
+    "elementwise_attention_pool2d",
+    "elementwise_attention_pool2d_backward",
+    "elementwise_attention_pool2d_forward",
     "elementwise_self_attention",
     "elementwise_self_attention_backward",
     "elementwise_self_attention_forward",
@@ -74,5 +77,19 @@ def elementwise_self_attention_backward(
     scale: float,
     residual: bool,
     saved: _Tensors,
+    gradients: _Tensors,
+) -> None: ...
+
+_Pair = Sequence[int] | None
+
+def elementwise_attention_pool2d(x: Any, w: Any, kernel_size: _Pair, stride: _Pair) -> Any: ...
+def elementwise_attention_pool2d_forward(
+    inputs: Sequence[torch.Tensor], kernel_size: _Pair, stride: _Pair, y: torch.Tensor
+) -> None: ...
+def elementwise_attention_pool2d_backward(
+    inputs: Sequence[torch.Tensor],
+    kernel_size: _Pair,
+    stride: _Pair,
+    grad: torch.Tensor,
     gradients: _Tensors,
 ) -> None: ...

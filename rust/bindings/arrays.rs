@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
-type Array<'py> = Bound<'py, PyUntypedArray>;
+pub type Array<'py> = Bound<'py, PyUntypedArray>;
 
 /// Below this many elements, giving the GIL away costs more than it brings.
 const GIL_THRESHOLD: usize = 4096;
@@ -67,7 +67,7 @@ fn run<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = axis.py();
     let simd = super::simd()?;
-    let arrays = as_arrays(py, op, objects)?;
+    let arrays = as_arrays(py, op.inputs(), op.mask(), objects)?;
     let first = arrays[0].as_ref().expect("the first input is required");
     let views: Vec<Option<View>> = arrays.iter().map(|a| a.as_ref().map(View::of_array)).collect();
     let names = op.inputs();
@@ -105,13 +105,12 @@ fn run<'py>(
 }
 
 /// All inputs as arrays of one element type that the kernels take, a boolean mask excepted.
-fn as_arrays<'py>(
+pub fn as_arrays<'py>(
     py: Python<'py>,
-    op: OpName,
+    names: &[&str],
+    mask: usize,
     objects: &[Option<&Bound<'py, PyAny>>],
 ) -> PyResult<Vec<Option<Array<'py>>>> {
-    let names = op.inputs();
-    let mask = op.mask();
     let mut arrays = Vec::with_capacity(objects.len());
     let mut common: Option<DType> = None;
     let mut differ = false;
@@ -244,15 +243,23 @@ fn check_overlap(out: &View, name: &str, input: &View) -> PyResult<()> {
 
 /// An uninitialised array of the element type of `like`, in its order of axes where that is Fortran's.
 fn empty_like<'py>(like: &Array<'py>, shape: &[usize]) -> PyResult<Array<'py>> {
-    let py = like.py();
     let fortran = like.is_fortran_contiguous() && !like.is_c_contiguous();
+    empty(like.py(), &like.dtype(), shape, fortran)
+}
+
+/// An uninitialised array, in C's or in Fortran's order.
+pub fn empty<'py>(
+    py: Python<'py>,
+    dtype: &Bound<'py, PyArrayDescr>,
+    shape: &[usize],
+    fortran: bool,
+) -> PyResult<Array<'py>> {
     let mut dims: Vec<npy_intp> = shape.iter().map(|&n| n as npy_intp).collect();
-    let dtype: Bound<'_, PyArrayDescr> = like.dtype();
     unsafe {
         let array = PY_ARRAY_API.PyArray_NewFromDescr(
             py,
             get_type_object(py, NpyTypes::PyArray_Type),
-            dtype.into_ptr().cast(),
+            dtype.clone().into_ptr().cast(),
             dims.len() as _,
             dims.as_mut_ptr(),
             std::ptr::null_mut(),

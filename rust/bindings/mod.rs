@@ -3,6 +3,7 @@
 mod arguments;
 mod arrays;
 mod dlpack;
+mod pool;
 mod stream;
 mod tensors;
 mod view;
@@ -71,5 +72,8 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(tensors::elementwise_attention_backward, module)?)?;
     module.add_function(wrap_pyfunction!(tensors::elementwise_self_attention_forward, module)?)?;
     module.add_function(wrap_pyfunction!(tensors::elementwise_self_attention_backward, module)?)?;
+    module.add_function(wrap_pyfunction!(pool::elementwise_attention_pool2d, module)?)?;
+    module.add_function(wrap_pyfunction!(pool::elementwise_attention_pool2d_forward, module)?)?;
+    module.add_function(wrap_pyfunction!(pool::elementwise_attention_pool2d_backward, module)?)?;
     Ok(())
 }

@@ -51,6 +51,10 @@ impl<S: Float, const N: usize> Vector for Array<S, N> {
         self.zip(other, |a, b| a * b)
     }
     #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        self.zip(other, |a, b| a / b)
+    }
+    #[inline(always)]
     unsafe fn mul_add(self, b: Self, c: Self) -> Self {
         Array(std::array::from_fn(|i| self.0[i].fused_mul_add(b.0[i], c.0[i])))
     }
@@ -87,6 +91,19 @@ impl<S: Float, const N: usize> Vector for Array<S, N> {
     unsafe fn keep(self, mask: *const u8, n: usize) -> Self {
         let kept = |i: usize| i >= n || *mask.add(i) != 0;
         Array(std::array::from_fn(|i| if kept(i) { self.0[i] } else { S::NEG_INFINITY }))
+    }
+    #[inline(always)]
+    unsafe fn deinterleave(self, next: Self) -> (Self, Self) {
+        let lane = |i: usize| if i < N { self.0[i] } else { next.0[i - N] };
+        (
+            Array(std::array::from_fn(|i| lane(2 * i))),
+            Array(std::array::from_fn(|i| lane(2 * i + 1))),
+        )
+    }
+    #[inline(always)]
+    unsafe fn interleave(self, odd: Self) -> (Self, Self) {
+        let lane = |i: usize| if i.is_multiple_of(2) { self.0[i / 2] } else { odd.0[i / 2] };
+        (Array(std::array::from_fn(lane)), Array(std::array::from_fn(|i| lane(N + i))))
     }
     #[inline(always)]
     unsafe fn extract(self) -> S {

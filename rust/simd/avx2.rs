@@ -72,6 +72,10 @@ impl Vector for F32x8 {
         Self(_mm256_mul_ps(self.0, other.0))
     }
     #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        Self(_mm256_div_ps(self.0, other.0))
+    }
+    #[inline(always)]
     unsafe fn mul_add(self, b: Self, c: Self) -> Self {
         Self(_mm256_fmadd_ps(self.0, b.0, c.0))
     }
@@ -117,6 +121,20 @@ impl Vector for F32x8 {
         let wide = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(bytes as i64));
         let dropped = _mm256_castsi256_ps(_mm256_cmpeq_epi32(wide, _mm256_setzero_si256()));
         Self(_mm256_blendv_ps(self.0, _mm256_set1_ps(f32::NEG_INFINITY), dropped))
+    }
+    #[inline(always)]
+    unsafe fn deinterleave(self, next: Self) -> (Self, Self) {
+        let ordered = |x| _mm256_castpd_ps(_mm256_permute4x64_pd::<0xd8>(_mm256_castps_pd(x)));
+        let even = _mm256_shuffle_ps::<0x88>(self.0, next.0);
+        let odd = _mm256_shuffle_ps::<0xdd>(self.0, next.0);
+        (Self(ordered(even)), Self(ordered(odd)))
+    }
+    #[inline(always)]
+    unsafe fn interleave(self, odd: Self) -> (Self, Self) {
+        let low = _mm256_unpacklo_ps(self.0, odd.0);
+        let high = _mm256_unpackhi_ps(self.0, odd.0);
+        let first = _mm256_permute2f128_ps::<0x20>(low, high);
+        (Self(first), Self(_mm256_permute2f128_ps::<0x31>(low, high)))
     }
     #[inline(always)]
     unsafe fn extract(self) -> f32 {
@@ -234,6 +252,10 @@ impl Vector for F64x4 {
         Self(_mm256_mul_pd(self.0, other.0))
     }
     #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        Self(_mm256_div_pd(self.0, other.0))
+    }
+    #[inline(always)]
     unsafe fn mul_add(self, b: Self, c: Self) -> Self {
         Self(_mm256_fmadd_pd(self.0, b.0, c.0))
     }
@@ -279,6 +301,20 @@ impl Vector for F64x4 {
         let wide = _mm256_cvtepu8_epi64(_mm_cvtsi32_si128(bytes as i32));
         let dropped = _mm256_castsi256_pd(_mm256_cmpeq_epi64(wide, _mm256_setzero_si256()));
         Self(_mm256_blendv_pd(self.0, _mm256_set1_pd(f64::NEG_INFINITY), dropped))
+    }
+    #[inline(always)]
+    unsafe fn deinterleave(self, next: Self) -> (Self, Self) {
+        let ordered = |x| _mm256_permute4x64_pd::<0xd8>(x);
+        let even = _mm256_unpacklo_pd(self.0, next.0);
+        let odd = _mm256_unpackhi_pd(self.0, next.0);
+        (Self(ordered(even)), Self(ordered(odd)))
+    }
+    #[inline(always)]
+    unsafe fn interleave(self, odd: Self) -> (Self, Self) {
+        let low = _mm256_unpacklo_pd(self.0, odd.0);
+        let high = _mm256_unpackhi_pd(self.0, odd.0);
+        let first = _mm256_permute2f128_pd::<0x20>(low, high);
+        (Self(first), Self(_mm256_permute2f128_pd::<0x31>(low, high)))
     }
     #[inline(always)]
     unsafe fn extract(self) -> f64 {

@@ -62,6 +62,10 @@ impl Vector for F32x16 {
         Self(_mm512_mul_ps(self.0, other.0))
     }
     #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        Self(_mm512_div_ps(self.0, other.0))
+    }
+    #[inline(always)]
     unsafe fn mul_add(self, b: Self, c: Self) -> Self {
         Self(_mm512_fmadd_ps(self.0, b.0, c.0))
     }
@@ -102,6 +106,21 @@ impl Vector for F32x16 {
         let bytes = _mm_maskz_loadu_epi8(mask16(n), mask.cast());
         let kept = _mm_test_epi8_mask(bytes, bytes);
         Self(_mm512_mask_blend_ps(kept, _mm512_set1_ps(f32::NEG_INFINITY), self.0))
+    }
+    #[inline(always)]
+    unsafe fn deinterleave(self, next: Self) -> (Self, Self) {
+        let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+        let odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+        let pick = |lanes| Self(_mm512_permutex2var_ps(self.0, lanes, next.0));
+        (pick(even), pick(odd))
+    }
+    #[inline(always)]
+    unsafe fn interleave(self, odd: Self) -> (Self, Self) {
+        let first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+        let second =
+            _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+        let pick = |lanes| Self(_mm512_permutex2var_ps(self.0, lanes, odd.0));
+        (pick(first), pick(second))
     }
     #[inline(always)]
     unsafe fn extract(self) -> f32 {
@@ -213,6 +232,10 @@ impl Vector for F64x8 {
         Self(_mm512_mul_pd(self.0, other.0))
     }
     #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        Self(_mm512_div_pd(self.0, other.0))
+    }
+    #[inline(always)]
     unsafe fn mul_add(self, b: Self, c: Self) -> Self {
         Self(_mm512_fmadd_pd(self.0, b.0, c.0))
     }
@@ -253,6 +276,20 @@ impl Vector for F64x8 {
         let bytes = _mm_maskz_loadu_epi8(mask16(n), mask.cast());
         let kept = _mm_test_epi8_mask(bytes, bytes) as __mmask8;
         Self(_mm512_mask_blend_pd(kept, _mm512_set1_pd(f64::NEG_INFINITY), self.0))
+    }
+    #[inline(always)]
+    unsafe fn deinterleave(self, next: Self) -> (Self, Self) {
+        let even = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
+        let odd = _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15);
+        let pick = |lanes| Self(_mm512_permutex2var_pd(self.0, lanes, next.0));
+        (pick(even), pick(odd))
+    }
+    #[inline(always)]
+    unsafe fn interleave(self, odd: Self) -> (Self, Self) {
+        let first = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
+        let second = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
+        let pick = |lanes| Self(_mm512_permutex2var_pd(self.0, lanes, odd.0));
+        (pick(first), pick(second))
     }
     #[inline(always)]
     unsafe fn extract(self) -> f64 {

@@ -31,6 +31,7 @@ pub trait Vector: Copy {
     unsafe fn add(self, other: Self) -> Self;
     unsafe fn sub(self, other: Self) -> Self;
     unsafe fn mul(self, other: Self) -> Self;
+    unsafe fn div(self, other: Self) -> Self;
     /// `self · b + c`
     unsafe fn mul_add(self, b: Self, c: Self) -> Self;
     /// `self > other ? self : other`, so that `other` comes back where either is NaN.
@@ -48,6 +49,10 @@ pub trait Vector: Copy {
     unsafe fn first(self, n: usize) -> Self;
     /// −∞ in the lanes whose mask byte is zero; `n` bytes are read.
     unsafe fn keep(self, mask: *const u8, n: usize) -> Self;
+    /// The even and the odd ones of two registers' lanes, one register behind the other.
+    unsafe fn deinterleave(self, next: Self) -> (Self, Self);
+    /// Two registers of which `self` has the even and `odd` the odd lanes.
+    unsafe fn interleave(self, odd: Self) -> (Self, Self);
     /// The first lane.
     unsafe fn extract(self) -> Self::Scalar;
     unsafe fn reduce_sum(self) -> Self::Scalar;

@@ -76,6 +76,16 @@ def test_counts_of_parameters() -> None:
     assert counts == {2 * 3 * 784 + 7850}
 
 
+@pytest.mark.parametrize(("pool", "more"), [("max", 0), ("attention", 224), ("average", 0)])
+def test_vgg_like_with_another_pool(pool: str, more: int) -> None:
+    model = build("vgg_like", (1, 28, 28), pool=pool)
+    assert parameters(model) == 436_202 + more
+    x = torch.randn(2, 1, 28, 28)
+    other = build("vgg_like", (1, 28, 28))
+    other.load_state_dict(model.state_dict(), strict=not more)
+    assert torch.equal(model.eval()(x), other.eval()(x)) == (pool == "max")
+
+
 def test_ewa_without_layers_is_the_control() -> None:
     ewa = build("ewa", layers=0, hidden=7)
     control = build("linear", normalise=False, hidden=7)
@@ -141,6 +151,7 @@ def test_dot_product_mixes_rows() -> None:
         (ValueError, {"hidden": "wide"}, "hidden.*'wide'"),
         (ValueError, {"gain": "m"}, "gain.*'m'"),
         (ValueError, {"name": "vgg_like", "input_shape": (1, 7, 9)}, "7×9 is too small"),
+        (ValueError, {"name": "vgg_like", "pool": "min"}, "pool.*'min'"),
     ],
 )
 def test_refuses(error: type[Exception], arguments: dict[str, Any], words: str) -> None:
@@ -150,6 +161,6 @@ def test_refuses(error: type[Exception], arguments: dict[str, Any], words: str) 
 
 
 def test_options_are_listed_with_their_defaults() -> None:
-    assert model_options("vgg_like") == {"dense": 128}
+    assert model_options("vgg_like") == {"dense": 128, "pool": "max"}
     for name in list_models():
         build(name, **model_options(name))

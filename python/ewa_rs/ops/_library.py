@@ -30,17 +30,17 @@ def register(operator: Operator) -> tuple[Any, Any]:
     optional = ("mask", "b_q", "b_k", "b_v")
     tensors = ", ".join(f"Tensor{'?' * (name in optional)} {name}" for name in operator.names)
     saved = "Tensor grad_y, Tensor? grad_a, Tensor statistics"
-    rules.op = _define(
+    rules.op = define(
         f"{operator.name}({tensors}, {_SETTINGS}, bool return_weights)"
         " -> (Tensor y, Tensor weights, Tensor statistics)"
     )
-    rules.op_backward = _define(
+    rules.op_backward = define(
         f"{operator.name}_backward({tensors}, {_SETTINGS}, {saved}, bool[] wanted) -> Tensor[]"
     )
-    _implement(
+    implement(
         rules.op, rules.rust, rules.device, rules.composite, rules.fake, rules.autograd, rules.vmap
     )
-    _implement(
+    implement(
         rules.op_backward,
         rules.rust_backward,
         rules.device_backward,
@@ -49,18 +49,17 @@ def register(operator: Operator) -> tuple[Any, Any]:
         rules.autograd_backward,
         rules.vmap_backward,
     )
-    for device in ("CPU", "CUDA", "XPU", "MPS"):
-        key = f"Autocast{device}"
-        _LIBRARY.impl(rules.op, rules.autocast(getattr(DispatchKey, key)), key)
+    implement_autocast(rules.op, rules.autocast)
     return rules.op, rules.op_backward
 
 
-def _define(schema: str) -> Any:
+def define(schema: str) -> Any:
+    """Define an op by its schema, and return it."""
     name = _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     return getattr(torch.ops.ewa_rs, name).default
 
 
-def _implement(
+def implement(
     op: Any,
     rust: Callable[..., Any],
     device: Callable[..., Any],
@@ -78,6 +77,13 @@ def _implement(
     torch.library.register_vmap(op.name(), vmap, lib=_LIBRARY)
     _DECOMPOSITIONS[op] = composite
     torch._decomp.register_decomposition(op)(composite)  # where torch.onnx.export looks
+
+
+def implement_autocast(op: Any, rule: Callable[[DispatchKey], Callable[..., Any]]) -> None:
+    """Register what autocast makes of an op on each kind of device, given its key."""
+    for device in ("CPU", "CUDA", "XPU", "MPS"):
+        key = f"Autocast{device}"
+        _LIBRARY.impl(op, rule(getattr(DispatchKey, key)), key)
 
 
 def decompositions() -> dict[Any, Callable[..., Any]]:

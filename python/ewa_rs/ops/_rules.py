@@ -86,7 +86,7 @@ class Rules:
         """Compute with Triton, or with PyTorch operations in the strides that `fake` says."""
         if triton_takes(arguments[0].device, arguments[0].dtype):
             return self.by_kernels(self.operator.kernels("triton"), arguments)
-        return _laid_out(self.composite(*arguments), self.fake(*arguments))
+        return laid_out(self.composite(*arguments), self.fake(*arguments))
 
     def rust_backward(self, *arguments: Any) -> list[Tensor]:
         """Compute with the kernels."""
@@ -121,27 +121,27 @@ class Rules:
         """Compute with Triton, or with PyTorch operations in the strides that `fake` says."""
         if triton_takes(arguments[0].device, arguments[0].dtype):
             return self.backward_by_kernels(self.operator.kernels("triton"), arguments)
-        return list(_laid_out(self.composite_backward(*arguments), self.fake_backward(*arguments)))
+        return list(laid_out(self.composite_backward(*arguments), self.fake_backward(*arguments)))
 
     def autograd(self, keyset: Any, *arguments: Any) -> tuple[Tensor, ...]:
         """Remember what the backward needs; forward-mode derivatives are those of the formula."""
         inputs, settings, (return_weights,) = self.split(arguments)
-        if _has_tangents(inputs):
+        if has_tangents(inputs):
             return self.composite(*arguments)
-        if _wants_gradients(inputs):
+        if wants_gradients(inputs):
             with enable_single_level_autograd_function():  # this level's; the dispatcher has others
                 given = Traced.apply(  # type: ignore[attr-defined]
                     self, keyset, settings, return_weights, *inputs
                 )
             return given  # type: ignore[no-any-return]
-        return _below_autograd(self.op, keyset, arguments)  # type: ignore[no-any-return]
+        return below_autograd(self.op, keyset, arguments)  # type: ignore[no-any-return]
 
     def autograd_backward(self, keyset: Any, *arguments: Any) -> list[Tensor]:
         """Compute below autograd; derivatives of derivatives are those of the formula."""
         tensors = [t for t in arguments if isinstance(t, Tensor)]
-        if _has_tangents(tensors) or _wants_gradients(tensors):
+        if has_tangents(tensors) or wants_gradients(tensors):
             return self.composite_backward(*arguments)
-        return _below_autograd(self.op_backward, keyset, arguments)  # type: ignore[no-any-return]
+        return below_autograd(self.op_backward, keyset, arguments)  # type: ignore[no-any-return]
 
     def vmap(self, info: Any, in_dims: Any, *arguments: Any) -> tuple[Any, Any]:
         """Run once, with the batch as the first axis."""
@@ -192,7 +192,7 @@ class Traced(_SingleLevelFunction):
         return_weights, *inputs = rest
         # A Function's forward runs without gradients, which the levels below may want.
         with torch.enable_grad(), forward_ad._set_fwd_grad_enabled(True):
-            outputs = _below_autograd(rules.op, keyset, (*inputs, *settings, return_weights))
+            outputs = below_autograd(rules.op, keyset, (*inputs, *settings, return_weights))
         ctx.save_for_backward(*inputs, outputs[2])
         ctx.mark_non_differentiable(*outputs[2:] if return_weights else outputs[1:])
         ctx.set_materialize_grads(False)
@@ -207,23 +207,27 @@ class Traced(_SingleLevelFunction):
         return None, None, None, None, *gradients
 
 
-def _below_autograd(op: Any, keyset: Any, arguments: Sequence[Any]) -> Any:
+def below_autograd(op: Any, keyset: Any, arguments: Sequence[Any]) -> Any:
+    """Call what is registered below autograd."""
     with torch._C._AutoDispatchBelowAutograd():
         return op.redispatch(keyset & torch._C._after_autograd_keyset, *arguments)
 
 
-def _wants_gradients(tensors: Tensors) -> bool:
+def wants_gradients(tensors: Tensors) -> bool:
+    """Whether autograd is to remember a call with these tensors."""
     return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
 
 
-def _has_tangents(tensors: Tensors) -> bool:
+def has_tangents(tensors: Tensors) -> bool:
+    """Whether one of the tensors has a forward-mode derivative."""
     level = forward_ad._current_level
     if level < 0:
         return False
     return any(t is not None and torch._unpack_dual(t, level=level)[1] is not None for t in tensors)
 
 
-def _laid_out(results: Sequence[Tensor], likes: Sequence[Tensor]) -> tuple[Tensor, ...]:
+def laid_out(results: Sequence[Tensor], likes: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Return the results in the strides of others."""
     return tuple(
         t if t.stride() == like.stride() else like.copy_(t)
         for t, like in zip(results, likes, strict=True)

@@ -1,0 +1,91 @@
+"""Attention pooling in PyTorch operations, and what its outputs are like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ewa_rs.ops.elementwise_attention_pool2d.window import output_shape
+
+
+def formula(x: Tensor, w: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
+    """Output in PyTorch operations, for any device; float32 inside for 16 bits."""
+    _, windows, a, _ = attend(x, w, kernel, stride)
+    return (a * windows).sum((-2, -1)).to(x.dtype)
+
+
+def gradient_formula(
+    x: Tensor,
+    w: Tensor,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    grad: Tensor,
+    wanted: Sequence[bool],
+) -> list[Tensor]:
+    """Wanted gradients in PyTorch operations, to be differentiated again."""
+    wide, windows, a, weights = attend(x, w, kernel, stride)
+    apart = windows - (a * windows).sum((-2, -1), keepdim=True)
+    g = grad.to(a.dtype)[..., None, None]
+    found = []
+    if wanted[0]:
+        found.append(folded(g * a * (1 + weights * apart), wide, kernel, stride).to(x.dtype))
+    if wanted[1]:
+        dw = g * a * apart * (apart if w.ndim == 1 else windows)
+        channels = x.ndim - 3
+        others = [d for d in range(dw.ndim - 2) if d != channels]
+        dw = dw.sum(others)
+        found.append((dw.sum((-2, -1)) if w.ndim == 1 else dw).to(w.dtype))
+    return found
+
+
+def attend(
+    x: Tensor, w: Tensor, kernel: Sequence[int], stride: Sequence[int]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return x in the type to compute in, its windows on two more axes, their weights, and w."""
+    output_shape(x.shape, w.shape, kernel, stride)
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    x, w = x.to(dtype), w.to(dtype)
+    (high, wide), (down, right) = sizes_for(x, kernel, stride)
+    windows = x.unfold(-2, high, down).unfold(-2, wide, right)
+    w = w[:, None, None, None, None] if w.ndim == 1 else w[:, None, None]
+    z = w * windows
+    a = torch.softmax(z.flatten(-2), -1).reshape(z.shape)
+    return x, windows, a, w
+
+
+def sizes_for(x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> tuple[Any, Any]:
+    """Kernel and stride, where none are the whole image."""
+    kernel = kernel or tuple(x.shape[-2:])
+    return kernel, stride or kernel
+
+
+def folded(windows: Tensor, x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
+    """Add up what lies in windows, where it came from in x."""
+    (high, wide), (down, right) = sizes_for(x, kernel, stride)
+    shape = list(x.shape)
+    rows = [*shape[:-2], windows.shape[-4], shape[-1], high]
+    back = torch.ops.aten.unfold_backward
+    given = back(windows, rows, x.ndim - 1, wide, right)
+    return back(given, shape, x.ndim - 2, high, down)  # type: ignore[no-any-return]
+
+
+def laid_out(y: Tensor, x: Tensor) -> Tensor:
+    """Return y in channels-last order if x is."""
+    return y.contiguous(memory_format=memory_format(x))
+
+
+def memory_format(x: Tensor) -> torch.memory_format:
+    """Of the output."""
+    if x.ndim != 4:
+        return torch.contiguous_format
+    return torch._prims_common.suggest_memory_format(x)  # type: ignore[no-any-return]
+
+
+def empty_output(x: Tensor, w: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
+    """Return an uninitialised output."""
+    shape = output_shape(x.shape, w.shape, kernel, stride)
+    order = memory_format(x)
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=order)
