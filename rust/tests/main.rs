@@ -9,6 +9,7 @@ mod forms;
 mod guarded;
 mod in_place;
 mod large;
+mod pool;
 mod reference;
 mod running_error;
 mod threads;

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import nn
 
 from ewa_rs.models.registry import register_model
 from ewa_rs.nn import ElementwiseAttentionPool2d
 
 WIDTHS = (32, 64, 128)
-POOLS = {
+POOLS: dict[str, Callable[[int], nn.Module]] = {
     "max": lambda channels: nn.MaxPool2d(2),
     "attention": lambda channels: ElementwiseAttentionPool2d(channels, 2),
     "average": lambda channels: nn.AvgPool2d(2),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,23 +47,26 @@ def attend(
     output_shape(x.shape, w.shape, kernel, stride)
     dtype = torch.promote_types(x.dtype, torch.float32)
     x, w = x.to(dtype), w.to(dtype)
-    (high, wide), (down, right) = sizes_for(x, kernel, stride)
-    windows = x.unfold(-2, high, down).unfold(-2, wide, right)
+    windows = unfolded(x, kernel, stride)
     w = w[:, None, None, None, None] if w.ndim == 1 else w[:, None, None]
     z = w * windows
     a = torch.softmax(z.flatten(-2), -1).reshape(z.shape)
     return x, windows, a, w
 
 
-def sizes_for(x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> tuple[Any, Any]:
-    """Kernel and stride, where none are the whole image."""
-    kernel = kernel or tuple(x.shape[-2:])
-    return kernel, stride or kernel
+def unfolded(x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
+    """Return the windows of x, their elements along two more axes."""
+    if not kernel:
+        return x[..., None, None, :, :]
+    (high, wide), (down, right) = kernel, stride or kernel
+    return x.unfold(-2, high, down).unfold(-2, wide, right)
 
 
 def folded(windows: Tensor, x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
     """Add up what lies in windows, where it came from in x."""
-    (high, wide), (down, right) = sizes_for(x, kernel, stride)
+    if not kernel:
+        return windows[..., 0, 0, :, :]
+    (high, wide), (down, right) = kernel, stride or kernel
     shape = list(x.shape)
     rows = [*shape[:-2], windows.shape[-4], shape[-1], high]
     back = torch.ops.aten.unfold_backward
@@ -81,7 +83,7 @@ def memory_format(x: Tensor) -> torch.memory_format:
     """Of the output."""
     if x.ndim != 4:
         return torch.contiguous_format
-    return torch._prims_common.suggest_memory_format(x)  # type: ignore[no-any-return]
+    return torch._prims_common.suggest_memory_format(x)
 
 
 def empty_output(x: Tensor, w: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:

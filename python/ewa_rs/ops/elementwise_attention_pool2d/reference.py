@@ -92,6 +92,7 @@ def dot_product_reference(
     In every window one query [1], the keys w·x of width 1 and the values x, scale 1.
     """
     import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.nn.functional import scaled_dot_product_attention
 
     kernel = kernel_size or (x.shape[-2], x.shape[-1])
@@ -101,7 +102,9 @@ def dot_product_reference(
     for (_, i, j), window in windows(tuple(x.shape), kernel, stride or kernel):
         keys, values = ((t * x[window]).flatten(-2)[..., None] for t in (w, torch.ones_like(w)))
         query = torch.ones((*x.shape[:-2], 1, 1), dtype=torch.float64)
-        pieces[i, j] = scaled_dot_product_attention(query, keys, values, scale=1.0)[..., 0, 0]
+        with sdpa_kernel(SDPBackend.MATH):  # can be derived twice
+            y = scaled_dot_product_attention(query, keys, values, scale=1.0)
+        pieces[i, j] = y[..., 0, 0]
     rows, columns = (max(at) + 1 for at in zip(*pieces, strict=True))
     stacked = [torch.stack([pieces[i, j] for j in range(columns)], -1) for i in range(rows)]
     return torch.stack(stacked, -2)

@@ -106,15 +106,17 @@ def vmap(info: Any, in_dims: Any, x: Tensor, w: Tensor, kernel: Sizes, stride: S
     if in_dims[1] is None:
         return OP(x.movedim(in_dims[0], 0), w, kernel, stride), 0
     size = info.batch_size
-    y = OP(_more_channels(x, in_dims[0], -3, size), _first(w, in_dims[1], size), kernel, stride)
+    y = OP(_more_channels(x, in_dims[0], size), _first(w, in_dims[1], size), kernel, stride)
     return y.unflatten(-3, (size, -1)), y.ndim - 3
 
 
-def _more_channels(t: Tensor, d: int | None, axis: int, size: int) -> Tensor:
+def _more_channels(t: Tensor, d: int | None, size: int) -> Tensor:
     """Put the batch before the channels, and make one axis of the two."""
-    t = t.unsqueeze(axis).expand(*t.shape[:axis], size, *t.shape[axis:]) if d is None else t
-    t = t if d is None else t.movedim(d, axis - 1)
-    return t.flatten(axis - 1, axis)
+    if d is None:
+        t = t.unsqueeze(-4).expand(*t.shape[:-3], size, *t.shape[-3:])
+    else:
+        t = t.movedim(d, -4)
+    return t.flatten(-4, -3)
 
 
 def _first(w: Tensor, d: int | None, size: int) -> Tensor:
@@ -129,7 +131,7 @@ def autograd(keyset: Any, x: Tensor, w: Tensor, kernel: Sizes, stride: Sizes) ->
         return composite(x, w, kernel, stride)
     if _rules.wants_gradients((x, w)):
         with enable_single_level_autograd_function():  # this level's; the dispatcher has others
-            return _Traced.apply(keyset, x, w, kernel, stride)  # type: ignore[no-any-return]
+            return _Traced.apply(keyset, x, w, kernel, stride)  # type: ignore[attr-defined,no-any-return]
     return _rules.below_autograd(OP, keyset, (x, w, kernel, stride))  # type: ignore[no-any-return]
 
 
@@ -147,7 +149,8 @@ class _Traced(_SingleLevelFunction):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         wanted = ctx.needs_input_grad[1:3]
-        found = gradients(*ctx.saved_tensors, *ctx.sizes, grad, wanted)
+        (x, w), (kernel, stride) = ctx.saved_tensors, ctx.sizes
+        found = gradients(x, w, kernel, stride, grad, wanted)
         return None, *found, None, None
 
 
@@ -190,7 +193,7 @@ def vmap_backward(info: Any, in_dims: Any, *arguments: Any) -> tuple[Any, Any]:
     """Run once, the batch being more channels, so that each has a gradient of w of its own."""
     x, w, kernel, stride, grad, wanted = arguments
     size = info.batch_size
-    x, grad = (_more_channels(t, in_dims[i], -3, size) for i, t in ((0, x), (4, grad)))
+    x, grad = (_more_channels(t, in_dims[i], size) for i, t in ((0, x), (4, grad)))
     found = iter(OP_BACKWARD(x, _first(w, in_dims[1], size), kernel, stride, grad, wanted))
     results, dims = [], []
     for want, axis in zip(wanted, (x.ndim - 3, 0), strict=True):

@@ -36,7 +36,7 @@ def elementwise_attention_pool2d(
     if not is_eager((x, w)):
         return registration.OP(x, w, *sizes)  # type: ignore[no-any-return]
     if torch.is_grad_enabled() and (x.requires_grad or w.requires_grad):
-        return _Eager.apply(x, w, *sizes)  # type: ignore[no-any-return,no-untyped-call]
+        return _Eager.apply(x, w, *sizes)  # type: ignore[attr-defined,no-any-return]
     return registration.run(x, w, *sizes)
 
 
@@ -63,4 +63,5 @@ class _Eager(_SingleLevelFunction):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         wanted = ctx.needs_input_grad[:2]
-        return *registration.gradients(*ctx.saved_tensors, *ctx.sizes, grad, wanted), None, None
+        (x, w), (kernel, stride) = ctx.saved_tensors, ctx.sizes
+        return *registration.gradients(x, w, kernel, stride, grad, wanted), None, None

@@ -40,7 +40,7 @@ def output_shape(
     if height == 0 or width == 0:
         raise ValueError(f"x: expected images of at least one pixel, got the shape {tuple(x)}")
     high, wide = kernel or (height, width)
-    down, right = stride or (high, wide)
+    down, right = stride or (high, wide) if kernel else (1, 1)  # one window
     for name, sizes in (("kernel_size", (high, wide)), ("stride", (down, right))):
         if sizes[0] < 1 or sizes[1] < 1:
             raise ValueError(f"{name}: expected sizes of at least 1, got {sizes}")
@@ -53,4 +53,6 @@ def output_shape(
         raise ValueError(
             f"w: expected the shape ({channels},) or ({channels}, {high}, {wide}), got {tuple(w)}"
         )
+    if not kernel:
+        return (*lead, channels, 1, 1)
     return (*lead, channels, (height - high) // down + 1, (width - wide) // right + 1)
