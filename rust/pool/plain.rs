@@ -44,44 +44,51 @@ unsafe fn element<T>(maps: &Maps, call: &Call, image: usize, at: [usize; 3]) -> 
     maps.image::<T>(&call.pool, image).offset(offset)
 }
 
-/// One window: of each place the index in the image, x, w and exp(w·x − max).
-struct Window<T: Element> {
-    places: Vec<(usize, T::Acc, T::Acc, T::Acc)>,
+/// An element of a window.
+struct Place<A> {
+    /// In the image.
+    index: usize,
+    x: A,
+    w: A,
+    /// exp(w·x − the largest w·x).
+    e: A,
 }
+
+struct Window<T: Element>(Vec<Place<T::Acc>>);
 
 impl<T: Element> Window<T> {
     unsafe fn new(call: &Call, image: usize, c: usize, row: usize, column: usize) -> Self {
         let pool = &call.pool;
         let mut places = Vec::new();
         for p in 0..pool.places() {
-            let y = row * pool.stride[0] + p / pool.kernel[1];
-            let x = column * pool.stride[1] + p % pool.kernel[1];
-            let value = (*element::<T>(&call.x, call, image, [c, y, x])).to_acc();
+            let i = row * pool.stride[0] + p / pool.kernel[1];
+            let j = column * pool.stride[1] + p % pool.kernel[1];
+            let x = (*element::<T>(&call.x, call, image, [c, i, j])).to_acc();
             let k = if pool.per_place { p } else { 0 };
             let w = (*call.weight::<T>(&call.w, c, k)).to_acc();
-            places.push((y * pool.image[1] + x, value, w, w * value));
+            places.push(Place { index: i * pool.image[1] + j, x, w, e: w * x });
         }
         let low = T::Acc::NEG_INFINITY;
-        let largest = places.iter().fold(low, |m, place| if place.3 > m { place.3 } else { m });
-        places.iter_mut().for_each(|place| place.3 = (place.3 - largest).exp());
-        Window { places }
+        let largest = places.iter().fold(low, |m, place| if place.e > m { place.e } else { m });
+        places.iter_mut().for_each(|place| place.e = (place.e - largest).exp());
+        Window(places)
     }
 
-    fn sum(&self, f: impl Fn(T::Acc, T::Acc) -> T::Acc) -> T::Acc {
-        self.places.iter().fold(T::Acc::ZERO, |sum, &(_, x, _, e)| sum + f(x, e))
+    fn sum(&self, f: impl Fn(&Place<T::Acc>) -> T::Acc) -> T::Acc {
+        self.0.iter().fold(T::Acc::ZERO, |sum, place| sum + f(place))
     }
 
     fn output(&self) -> T::Acc {
-        self.sum(|x, e| e * x) / self.sum(|_, e| e)
+        self.sum(|place| place.e * place.x) / self.sum(|place| place.e)
     }
 
     fn gradients(&self, g: T::Acc, dx: &mut [T::Acc], dw: &mut [T::Acc]) {
-        let (y, sum) = (self.output(), self.sum(|_, e| e));
-        for (p, &(index, x, w, e)) in self.places.iter().enumerate() {
+        let (y, sum) = (self.output(), self.sum(|place| place.e));
+        let is_shared = dw.len() == 1;
+        for (p, &Place { index, x, w, e }) in self.0.iter().enumerate() {
             let a = e / sum;
             dx[index] = dx[index] + g * a * (T::Acc::ONE + w * (x - y));
             // Σ a·x·(x − y) over a window is Σ a·(x − y)², which does not cancel.
-            let is_shared = dw.len() == 1;
             let factor = if is_shared { x - y } else { x };
             let k = if is_shared { 0 } else { p };
             dw[k] = dw[k] + g * a * factor * (x - y);

@@ -129,6 +129,16 @@ def test_the_limit_is_that_of_operands_larger_than_the_cache(
             np.testing.assert_array_equal(problem.operands[name], x)
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_poolings_compute_the_same(channels_last: bool) -> None:
+    from ewa_rs.bench import pooling
+
+    made = pooling.contestants((2, 3, 4, 6), channels_last)
+    assert {"ewa", *pooling.LIMITS} < set(made)
+    dx, dw = made["ewa"]()
+    assert (dx.shape, dw.shape) == ((2, 3, 4, 6), (3,))
+
+
 def test_a_run_writes_figures_tables_and_a_plot(tmp_path: Path) -> None:
     words = ["--shapes", "rows (8", "--quick", "--threads", "1", "--peers", "numpy"]
     refused = CliRunner().invoke(app, ["bench", *words, "--output", str(tmp_path)])

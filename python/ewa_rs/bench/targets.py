@@ -15,7 +15,7 @@ from ewa_rs.bench.measure import Call, interleave, spread
 from ewa_rs.bench.peers import ewa_peer
 
 #: How many there are at most, for the progress display.
-COUNT = 7
+COUNT = 23
 
 
 def measure_targets(threads: int, settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -25,6 +25,7 @@ def measure_targets(threads: int, settings: dict[str, Any]) -> Iterator[dict[str
         for name in ("rows (128, 784)", "rows (1024, 784)"):
             for direction in ("out", "training"):
                 yield threads_pay(name, direction, threads, settings)
+    yield from pooling(settings)
     yield from epoch(settings)
     yield memory()
 
@@ -58,6 +59,21 @@ def threads_pay(
     ewa_rs.set_num_threads(threads)
     title = f"{threads} threads against one, {name} float32, {direction}"
     return {"name": title, "limit": "≥ 1.7", **spread(times[1], times[threads])}
+
+
+def pooling(settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Attention pooling against max-pooling and what else could be done in its place."""
+    from ewa_rs.bench.pooling import LIMITS, SHAPES, contestants
+
+    for shape in SHAPES:
+        for order in ("contiguous", "channels last"):
+            times = interleave(contestants(shape, order == "channels last"), **settings)
+            for peer, limit in LIMITS.items():
+                ours = times["ewa, NumPy" if peer == "NumPy" else "ewa"]
+                pair = (ours, times[peer]) if peer == "max_pool2d" else (times[peer], ours)
+                sign = f"÷ {peer}'s time" if peer == "max_pool2d" else f"against {peer}"
+                name = f"attention pooling, 2×2 windows of {shape}, {order}, {sign}"
+                yield {"name": name, "limit": limit, **spread(*pair)}
 
 
 def epoch(settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
