@@ -71,7 +71,7 @@ def elementwise_attention_pool2d(
     >>> elementwise_attention_pool2d(x, np.array([0.0]), kernel_size=2)
     array([[[2., 2.]]])
     >>> elementwise_attention_pool2d(x, np.array([1.0]), kernel_size=2).round(3)
-    array([[[3.493, 2.   ]]])
+    array([[[3.589, 2.   ]]])
     """
     kernel, step = checked_pair("kernel_size", kernel_size), checked_pair("stride", stride)
     if are_tensors(x=x, w=w):
