@@ -116,8 +116,8 @@ def provenance(results: dict[str, Any]) -> str:
         {", ".join(f"{k} {v}" for k, v in run["versions"].items()) for run in results["runs"]}
     )
     return (
-        f"{results['data']}, {epochs_of(results)}, {split_of(results)} accuracy after the last one, "
-        f"mean ± standard deviation over the seeds. {' / '.join(machines)}; "
+        f"{results['data']}, {epochs_of(results)}, {split_of(results)} accuracy after the last "
+        f"one, mean ± standard deviation over the seeds. {' / '.join(machines)}; "
         f"{' / '.join(versions)}.\n\n"
         f"    {results['command']}\n"
     )

@@ -80,21 +80,21 @@ def read_sweep(
     """
     top = Table(_parse(path), str(path), _SWEEP)
     recipe = top.table("recipe", _RECIPE)
-    config = recipe.build(lambda values: TrainConfig(**values | place))
+    with recipe.objections():
+        config = TrainConfig(**recipe.values | place)
     words = ["--output", str(output)] if output and not output.is_absolute() else []
     words += [] if test is None else ["--test" if test else "--no-test"]
-    return top.build(
-        lambda values: Sweep(
-            networks=[row for table in _network_tables(top) for row in _rows(table, top, config)],
-            output=output or Path(values.get("output", f"runs/{path.stem}")),
+    networks = [row for table in _network_tables(top) for row in _rows(table, top, config)]
+    file = path.name if path.is_absolute() else path.as_posix()
+    with top.objections():
+        return Sweep(
+            networks=networks,
+            output=output or Path(top.values.get("output", f"runs/{path.stem}")),
             recipe=config,
-            baseline=values.get("baseline"),
-            test=values.get("test", True) if test is None else test,
-            command=shlex.join(
-                ["ewa", "sweep", path.name if path.is_absolute() else path.as_posix(), *words]
-            ),
+            baseline=top.values.get("baseline"),
+            test=top.values.get("test", True) if test is None else test,
+            command=shlex.join(["ewa", "sweep", file, *words]),
         )
-    )
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -120,7 +120,8 @@ def _rows(table: Table, top: Table, recipe: TrainConfig) -> Iterator[Network]:
     model = table.values.get("model")
     if model is None:
         raise table.error("model", "missing; the network's name, see ewa info")
-    known = table.build(lambda _: model_options(model))
+    with table.objections():
+        known = model_options(model)
     options = table.table("options", dict.fromkeys(known, object)).values
     own = {name: value for name, value in table.values.items() if name in _OF_A_ROW}
     takes = _OF_A_ROW | {f"options.{name}": object for name in known}
@@ -129,15 +130,11 @@ def _rows(table: Table, top: Table, recipe: TrainConfig) -> Iterator[Network]:
         chosen = dict(zip(grid, values, strict=True))
         settings = own | {k: v for k, v in chosen.items() if k in _OF_A_ROW}
         more = {k.removeprefix("options."): v for k, v in chosen.items() if k not in _OF_A_ROW}
+        settings |= {"model": model, "model_options": {**options, **more}}
         label = ", ".join([table.values.get("name", model), *map(_shown, chosen.items())])
         seeds = table.values.get("seeds", top.values.get("seeds", 1))
-        yield table.build(
-            lambda _, label=label, more=more, settings=settings, seeds=seeds: Network(
-                label,
-                replace(recipe, model=model, model_options={**options, **more}, **settings),
-                seeds,
-            )
-        )
+        with table.objections():
+            yield Network(label, replace(recipe, **settings), seeds)
 
 
 def _grid(table: Table, takes: dict[str, Any]) -> dict[str, list[Any]]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import difflib
 import types
 import typing
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 from ewa_rs.training.config import TrainConfig
-
-T = TypeVar("T")
 
 #: What a sweep sets by itself for each run.
 _NOT_IN_A_FILE = ("model", "model_options", "seed", "output", "resume")
@@ -52,13 +51,12 @@ class Table:
         """Return a table within this one, empty if it is not there."""
         return Table(self.values.get(name, {}), f"{self.where}: {name}", kinds)
 
-    def build(self, make: Callable[[dict[str, Any]], T]) -> T:
-        """Make something of the values; what it objects to is told with the place."""
+    @contextmanager
+    def objections(self) -> Iterator[None]:
+        """Tell the place as well where something is made of the values and they do not fit."""
         try:
-            return make(self.values)
+            yield
         except ValueError as error:
-            if str(error).startswith(self.where):
-                raise
             raise ValueError(f"{self.where}: {error}") from error
 
     def error(self, name: str, message: str) -> ValueError:
