@@ -241,7 +241,7 @@ def test_wrong_use_is_one_clear_line(folder: Path) -> None:
     for words, message in (
         (("none.toml",), "none.toml: No such file"),
         (("tiny.toml", "--engine", "slurm"), "engine: expected local or ray, got 'slurm'"),
-        (("tiny.toml", "--data-dir", "x", "--device", "cuda:77"), "cuda:77 asked for"),
+        (("tiny.toml", "--device", "cuda:77", "--output", "x"), "cuda:77 asked for"),
     ):
         result = ewa("sweep", *words)
         assert result.exit_code == 1

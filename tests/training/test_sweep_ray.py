@@ -21,7 +21,7 @@ from ewa_rs.training.sweep.runner import run_sweep
 
 ray = pytest.importorskip("ray", reason="the extra ray is not installed")
 RECIPE = TrainConfig(model="linear", data="digits", epochs=2, precision="fp32")
-LONG = 200  # epochs of the run that is killed: it must not be over before
+LONG = 60  # epochs of the run that is killed: it must not be over before
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_a_killed_worker_changes_nothing(cluster: Any, tmp_path: Path) -> None:
     for seed in (0, 1):
         assert log_of(folder.parent / f"linear-seed{seed}") == ["started", "finished"]
 
-    local, _ = swept(tmp_path / "local", LocalEngine(1, 1))
+    local, _ = swept(tmp_path / "local", LocalEngine(2, 1))
     assert [without_times(run) for run in on_ray["runs"]] == [
         without_times(run) for run in local["runs"]
     ]

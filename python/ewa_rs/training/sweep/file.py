@@ -145,7 +145,7 @@ def _grid(table: Table, takes: dict[str, Any]) -> dict[str, list[Any]]:
     where = f"{table.where}: grid"
     for name, choices in values.items():
         if not isinstance(choices, list) or not choices:
-            raise ValueError(f"{where}.{name}: expected a list of values, got {choices!r}")
+            raise ValueError(f"{where}: {name}: expected a list of values, got {choices!r}")
         for choice in choices:
             Table({name: choice}, where, takes)
     return values
