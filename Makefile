@@ -66,5 +66,5 @@ $(BIN)/maturin: | $(BIN)/python
 	$(BIN)/python -m pip install --quiet 'maturin>=1.9,<2'
 
 $(VENV)/.built: pyproject.toml Cargo.toml Cargo.lock $(RUST) | $(BIN)/maturin
-	$(MATURIN) develop --release --locked --extras train,onnx,dev
+	$(MATURIN) develop --release --locked --extras train,ray,onnx,dev
 	@touch $@

@@ -20,7 +20,7 @@ import ewa_rs
 from ewa_rs.cli import app
 from ewa_rs.models import list_models
 
-COMMANDS = ("train", "evaluate", "predict", "export", "info", "compare")
+COMMANDS = ("train", "evaluate", "predict", "export", "info", "compare", "sweep")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ewa_rs import cli_bench, cli_compare
+from ewa_rs import cli_bench, cli_compare, cli_sweep
 from ewa_rs import cli_options as opt
 
 app = typer.Typer(
@@ -80,6 +80,7 @@ def train(
 
 
 app.command()(cli_compare.compare)
+app.command()(cli_sweep.sweep)
 app.command()(cli_compare.report)
 app.command()(cli_bench.bench)
 

@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ewa_rs.models import model_options
-from ewa_rs.training.attention import draw_attention, has_attention
-from ewa_rs.training.checkpoint import load_checkpoint
 from ewa_rs.training.config import TrainConfig
-from ewa_rs.training.data import load_data
 from ewa_rs.training.distributed import world_size
 from ewa_rs.training.loop import OnEvent, train
-from ewa_rs.training.report import read_run, write_report
-from ewa_rs.training.run_folder import RunFolder
+from ewa_rs.training.sweep.claim import claim
+from ewa_rs.training.sweep.plan import Network, Sweep
+from ewa_rs.training.sweep.results import draw_attentions, write_results
 
 
 @dataclass(frozen=True)
@@ -62,21 +60,21 @@ class Comparison:
         first = next(iter(self.models))
         return self.baseline or ("vgg_like" if "vgg_like" in self.models else first)
 
+    def sweep(self) -> Sweep:
+        """Return the runs and the report as those of a sweep, a row for each network."""
+        networks = [
+            Network(
+                model,
+                replace(self.recipe, model=model, model_options=dict(self.options.get(model, {}))),
+                seeds,
+            )
+            for model, seeds in self.models.items()
+        ]
+        return Sweep(networks, self.output, self.recipe, self.baseline_name, command=self.command())
+
     def runs(self) -> list[TrainConfig]:
         """List the runs in the order in which they are made."""
-        return [
-            replace(
-                self.recipe,
-                model=model,
-                model_options=dict(self.options.get(model, {})),
-                seed=seed,
-                output=str(self.output / "runs" / f"{model}-seed{seed}"),
-                resume=True,
-            )
-            for seed in range(max(self.models.values()))
-            for model, seeds in self.models.items()
-            if seed < seeds
-        ]
+        return [task.config for task in self.sweep().tasks()]
 
     def command(self) -> str:
         """Return the command line that repeats the comparison."""
@@ -112,59 +110,18 @@ def compare(comparison: Comparison, *, on_event: OnEvent | None = None) -> dict[
     """
     if world_size() > 1:
         raise ValueError(f"compare: expected one process, got {world_size()}; see ewa train")
-    runs, finished = comparison.runs(), []
+    sweep = comparison.sweep()
+    tasks = sweep.tasks()
     try:
-        for number, config in enumerate(runs, 1):
+        for number, task in enumerate(tasks, 1):
             if on_event:
-                on_event(_run_event(number, len(runs), config))
-            train(config, on_event=on_event)
-            finished.append(read_run(_folder(config)))
+                about = {"model": task.label, "seed": task.config.seed, "finished": task.finished}
+                on_event({"event": "run", "number": number, "total": len(tasks), **about})
+            with claim(task.folder.path) as ours:
+                if not ours:
+                    raise ValueError(f"{task.folder.path}: another process works on this run")
+                train(task.config, on_event=on_event)
     finally:
-        if finished:
-            results = _results(comparison, finished)
-            write_report(comparison.output, results)
-    _draw_attention(comparison)
+        results = write_results(sweep)
+    draw_attentions(sweep)
     return results
-
-
-def _run_event(number: int, total: int, config: TrainConfig) -> dict[str, Any]:
-    finished = RunFolder(_folder(config)).result.exists()
-    about = {"model": config.model, "seed": config.seed, "finished": finished}
-    return {"event": "run", "number": number, "total": total, **about}
-
-
-def _results(comparison: Comparison, finished: list[dict[str, Any]]) -> dict[str, Any]:
-    recipe = comparison.recipe.to_dict()
-    for name in ("model", "model_options", "seed"):
-        del recipe[name]  # each run has its own
-    return {
-        "data": recipe["data"],
-        "epochs": recipe["epochs"],
-        "models": list(comparison.models),
-        "baseline": comparison.baseline_name,
-        "recipe": recipe,
-        "command": comparison.command(),
-        "runs": finished,
-    }
-
-
-def _draw_attention(comparison: Comparison) -> None:
-    """Draw the attention of each network's first seed; the data are loaded if there is any."""
-    data = None
-    for config in comparison.runs():
-        if config.seed == 0:
-            model, info = load_checkpoint(RunFolder(_folder(config)).last)
-            if has_attention(model):
-                data = data or load_data(
-                    config.data,
-                    config.data_dir,
-                    image_size=config.image_size,
-                    channels=config.channels,
-                )
-                draw_attention(
-                    model, info, data, comparison.output / f"attention-{config.model}.png"
-                )
-
-
-def _folder(config: TrainConfig) -> Path:
-    return Path(str(config.output))

@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -31,7 +31,9 @@ from ewa_rs.training.setup import checkpoint_info, configured_data, epoch_seed, 
 OnEvent = Callable[[dict[str, Any]], None]
 
 
-def train(config: TrainConfig, *, on_event: OnEvent | None = None) -> dict[str, Any]:
+def train(
+    config: TrainConfig, *, on_event: OnEvent | None = None, test: bool = True
+) -> dict[str, Any]:
     """Train a network, or go on with an unfinished run, or return the result of a finished one.
 
     Everything random in an epoch follows from ``config.seed`` and the epoch's number, so a run
@@ -43,6 +45,9 @@ def train(config: TrainConfig, *, on_event: OnEvent | None = None) -> dict[str, 
         The settings. ``config.output`` is the folder of the run, see `RunFolder`.
     on_event
         Called with a dict whose ``event`` is ``start``, ``step``, ``epoch`` or ``result``.
+    test
+        False: leave the test set alone, for runs by which something is chosen. The result then has
+        the validation split's figures, and the same call without it adds those of the test set.
 
     Returns
     -------
@@ -57,12 +62,14 @@ def train(config: TrainConfig, *, on_event: OnEvent | None = None) -> dict[str, 
         If the training loss is no longer finite.
     """
     folder = RunFolder(Path(config.output) if config.output else default_output(config))
+    if not (test or config.val_fraction):
+        raise ValueError("val_fraction: expected more than 0 where the test set is not used, got 0")
     with join(config.device) as world:
-        result = world.from_first(lambda: folder.finished(config))
+        result = world.from_first(lambda: folder.finished(config, test=test))
         if result is None:
             run = Run(config, folder, on_event or (lambda event: None), world)
             world.from_first(lambda: folder.create(config))  # only now: all settings fit
-            result = run.finish()
+            result = run.finish(test)
     return result
 
 
@@ -102,13 +109,14 @@ class Run:
         if config.compile:
             self.forward = torch.compile(self.forward)
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self, test: bool = True) -> dict[str, Any]:
         """Train the epochs that are left, test, and write the result."""
         self.fit()
-        result = self._test()
+        result = self._score("test" if test else "val")
         if self.world.rank == 0:
             write_json(self.folder.result, result)
-            self.folder.state.unlink(missing_ok=True)  # nothing is left to go on with
+            if test:  # else the test is left to go on with
+                self.folder.state.unlink(missing_ok=True)
         self._tell("result", **result)
         return result
 
@@ -182,14 +190,14 @@ class Run:
         scores = self._evaluate(self.val_split) if len(self.val_split) else {}
         return {"val_loss": scores.get("loss"), "val_accuracy": scores.get("accuracy")}
 
-    def _test(self) -> dict[str, Any]:
-        """Score the last epoch's weights on the test set; this is the only place that reads it."""
-        scores = self._evaluate(self.data.test.to(self.device))
+    def _score(self, split: Literal["test", "val"]) -> dict[str, Any]:
+        """Score the last epoch's weights; this is the only place that reads the test set."""
+        scores = self._evaluate(getattr(self.data, split).to(self.device))
         seconds = [line["seconds"] for line in self.history]
         return {
             "parameters": self._parameters(),
-            "test_accuracy": scores["accuracy"],
-            "test_loss": scores["loss"],
+            f"{split}_accuracy": scores["accuracy"],
+            f"{split}_loss": scores["loss"],
             "val_accuracy": self.history[-1]["val_accuracy"],
             "best_epoch": best_epoch(self.history),
             "class_accuracy": scores["class_accuracy"],

@@ -16,14 +16,22 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 from PIL import Image
 
 from ewa_rs.training.files import atomic_path
-from ewa_rs.training.summary import Summary, baseline_of, paper_figure, runs_of, summarise
+from ewa_rs.training.summary import (
+    Summary,
+    baseline_of,
+    epochs_of,
+    paper_figure,
+    runs_of,
+    split_of,
+    summarise,
+)
 
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#aa3377", "#66ccee", "#ccbb44", "#777777")
 MARKERS = "osD^vPX"
 
 
 def accuracy_plot(results: dict[str, Any], path: Path) -> None:
-    """Plot test accuracy against parameters, with the paper's point where the data set has one."""
+    """Plot accuracy against parameters, with the paper's point where the data set has one."""
     figure, axes = _figure()
     styles = zip(cycle(COLOURS), cycle(MARKERS), strict=True)
     for s, (colour, marker) in zip(summarise(results), styles, strict=False):
@@ -38,7 +46,7 @@ def accuracy_plot(results: dict[str, Any], path: Path) -> None:
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(0.1, 0.12)
-    axes.set(xlabel="parameters", ylabel="test accuracy (%)", title=_title(results))
+    axes.set(xlabel="parameters", ylabel=f"{split_of(results)} accuracy (%)", title=_title(results))
     save(_with_legend(figure), path)
 
 
@@ -91,7 +99,7 @@ def _figure(columns: int = 1) -> tuple[Figure, Any]:
 
 
 def _title(results: dict[str, Any]) -> str:
-    return f"{results['data'].removeprefix('imagefolder:')}, {results['epochs']} epochs"
+    return f"{results['data'].removeprefix('imagefolder:')}, {epochs_of(results)}"
 
 
 def _with_legend(figure: Figure) -> Figure:

@@ -81,7 +81,8 @@ class ProgressDisplay:
         self._print("  ".join(parts))
 
     def _result(self, event: dict[str, Any]) -> None:
-        self._print(f"test accuracy {event['test_accuracy']:.2%} (last epoch's weights)")
+        split = "test" if "test_accuracy" in event else "val"
+        self._print(f"{split} accuracy {event[f'{split}_accuracy']:.2%} (last epoch's weights)")
 
     def _print(self, line: str) -> None:
         self._console.print(self._prefix + line, markup=False, highlight=False)

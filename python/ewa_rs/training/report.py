@@ -17,14 +17,22 @@ _RESULT = (
     *("parameters", "precision", "device", "test_accuracy", "val_accuracy", "class_accuracy"),
     *("seconds_per_epoch", "total_seconds", "hardware", "versions", "command"),
 )
+_OF_THE_TEST_SET = ("test_accuracy", "class_accuracy")
 _EPOCH = ("loss", "train_accuracy", "val_loss", "val_accuracy", "seconds")
 
 # The pictures of a comparison's folder; the last ones need the trained networks.
 PICTURES = ("accuracy.png", "curves.png", "attention-*.png")
 
 
-def read_run(path: Path) -> dict[str, Any]:
+def read_run(path: Path, *, test: bool = True) -> dict[str, Any]:
     """Read what a report needs of a finished run.
+
+    Parameters
+    ----------
+    path
+        Folder of the run.
+    test
+        False: leave out what comes of the test set, which the run may not have used.
 
     Raises
     ------
@@ -37,7 +45,8 @@ def read_run(path: Path) -> dict[str, Any]:
         epochs = [json.loads(line) for line in folder.epochs.read_text("utf-8").splitlines()]
         curve = [{name: epoch[name] for name in _EPOCH} for epoch in epochs]
         settings = {name: result["config"][name] for name in _CONFIG}
-        return settings | {name: result[name] for name in _RESULT} | {"epochs": curve}
+        figures = {name: result[name] for name in _RESULT if test or name not in _OF_THE_TEST_SET}
+        return settings | figures | {"epochs": curve}
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path}: no complete run ({error!r})") from error
 
@@ -54,7 +63,12 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 def write_report(output: Path, results: dict[str, Any]) -> None:
     """Write results.json, and from it table.md, accuracy.png and curves.png."""
-    write_json(output / "results.json", results)
-    write_text(output / "table.md", markdown(results))
+    write_table(output, results)
     accuracy_plot(results, output / "accuracy.png")
     curves_plot(results, output / "curves.png")
+
+
+def write_table(output: Path, results: dict[str, Any]) -> None:
+    """Write results.json and table.md, which takes no time, without the plots."""
+    write_json(output / "results.json", results)
+    write_text(output / "table.md", markdown(results))

@@ -57,8 +57,10 @@ class RunFolder:
         """Write the lines of all finished epochs."""
         write_text(self.epochs, "".join(json.dumps(line) + "\n" for line in history))
 
-    def finished(self, config: TrainConfig) -> dict[str, Any] | None:
+    def finished(self, config: TrainConfig, *, test: bool = True) -> dict[str, Any] | None:
         """Return the result if the run is finished already, None if there is something to do.
+
+        A result without the test set's figures is one only where these are not asked for.
 
         Raises
         ------
@@ -69,7 +71,9 @@ class RunFolder:
         if self.config.exists():
             self._check_settings(config)
         if self.result.exists():
-            return read_json(self.result)
+            result = read_json(self.result)
+            if "test_accuracy" in result or not test:
+                return result
         if self.state.exists() and not config.resume:
             raise ValueError(
                 f"{self.path} holds an unfinished run: --resume goes on with it, "

@@ -13,7 +13,10 @@ PAPER = {"fashion-mnist": (0.03, 0.92), "cifar10": (0.50, 0.60)}
 
 @dataclass(frozen=True)
 class Summary:
-    """One network of a comparison, over its seeds."""
+    """One row of a comparison, over its seeds.
+
+    ``model`` is what the row is called: the network's name, unless it was given another.
+    """
 
     model: str
     parameters: int
@@ -22,12 +25,12 @@ class Summary:
 
     @property
     def accuracy(self) -> float:
-        """Mean test accuracy."""
+        """Mean accuracy."""
         return statistics.fmean(self.accuracies)
 
     @property
     def deviation(self) -> float | None:
-        """Sample standard deviation of the test accuracy, None for a single seed."""
+        """Sample standard deviation of the accuracy, None for a single seed."""
         return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else None
 
 
@@ -37,17 +40,29 @@ def paper_figure(data: str) -> tuple[float, float] | None:
 
 
 def runs_of(results: dict[str, Any], model: str) -> list[dict[str, Any]]:
-    """Return the finished runs of one network."""
-    return [run for run in results["runs"] if run["model"] == model]
+    """Return the finished runs of one row."""
+    return [run for run in results["runs"] if run.get("label", run["model"]) == model]
+
+
+def split_of(results: dict[str, Any]) -> str:
+    """Return ``test`` or ``validation``: the split whose accuracy the comparison reports."""
+    return str(results.get("split", "test"))
+
+
+def epochs_of(results: dict[str, Any]) -> str:
+    """Return how many epochs there were; rows may have settings of their own."""
+    counts = {run.get("settings", {}).get("epochs", results["epochs"]) for run in results["runs"]}
+    return f"{' or '.join(map(str, sorted(counts or {results['epochs']})))} epochs"
 
 
 def summarise(results: dict[str, Any]) -> list[Summary]:
-    """Summarise each network that has a finished run, in the order of the comparison."""
+    """Summarise each row that has a finished run, in the order of the comparison."""
+    accuracy = {"test": "test_accuracy", "validation": "val_accuracy"}[split_of(results)]
     return [
         Summary(
             model,
             runs[0]["parameters"],
-            tuple(run["test_accuracy"] for run in runs),
+            tuple(run[accuracy] for run in runs),
             statistics.fmean(run["seconds_per_epoch"] for run in runs),
         )
         for model in results["models"]
@@ -64,7 +79,7 @@ def table_rows(results: dict[str, Any]) -> list[tuple[str, ...]]:
     """Return the table, its header first; shares are empty until the baseline has a run."""
     name, baseline = results["baseline"], baseline_of(results)
     header = ("network", "parameters", f"% of {name}", "seeds",
-              "test accuracy (%)", f"÷ {name}", "s / epoch")  # fmt: skip
+              f"{split_of(results)} accuracy (%)", f"÷ {name}", "s / epoch")  # fmt: skip
     rows = [_row(s, baseline) for s in summarise(results)]
     paper = paper_figure(results["data"])
     if paper is None:
@@ -101,8 +116,9 @@ def provenance(results: dict[str, Any]) -> str:
         {", ".join(f"{k} {v}" for k, v in run["versions"].items()) for run in results["runs"]}
     )
     return (
-        f"{results['data']}, {results['epochs']} epochs, test accuracy after the last one, mean ± "
-        f"standard deviation over the seeds. {' / '.join(machines)}; {' / '.join(versions)}.\n\n"
+        f"{results['data']}, {epochs_of(results)}, {split_of(results)} accuracy after the last "
+        f"one, mean ± standard deviation over the seeds. {' / '.join(machines)}; "
+        f"{' / '.join(versions)}.\n\n"
         f"    {results['command']}\n"
     )
 

@@ -1,0 +1,55 @@
+"""The report of a sweep, made of the runs that are finished."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ewa_rs.training.attention import draw_attention, has_attention
+from ewa_rs.training.checkpoint import load_checkpoint
+from ewa_rs.training.data import load_data
+from ewa_rs.training.report import read_run, write_report, write_table
+from ewa_rs.training.sweep.plan import Sweep
+
+
+def collect(sweep: Sweep) -> dict[str, Any]:
+    """Return what results.json holds of the runs that are finished, in the order of the sweep."""
+    runs = [
+        {**read_run(task.folder.path, test=sweep.test), **sweep.row_of(task)}
+        for task in sweep.tasks()
+        if task.finished
+    ]
+    return {**sweep.about(), "runs": runs}
+
+
+def write_figures(sweep: Sweep) -> dict[str, Any]:
+    """Write results.json and table.md, if any run is finished, for an early look."""
+    results = collect(sweep)
+    if results["runs"]:
+        write_table(sweep.output, results)
+    return results
+
+
+def write_results(sweep: Sweep) -> dict[str, Any]:
+    """Write the whole report of the runs that are finished; nothing if there are none."""
+    results = collect(sweep)
+    if results["runs"]:
+        write_report(sweep.output, results)
+    return results
+
+
+def draw_attentions(sweep: Sweep) -> None:
+    """Draw the attention of each network's first seed; the data are loaded if there is any.
+
+    The pictures are of test images, so a sweep that leaves these alone has none.
+    """
+    data = None
+    for task in sweep.tasks() if sweep.test else ():
+        if task.config.seed == 0 and task.finished:
+            model, info = load_checkpoint(task.folder.last)
+            if has_attention(model):
+                c = task.config
+                data = data or load_data(
+                    c.data, c.data_dir, image_size=c.image_size, channels=c.channels
+                )
+                name = task.folder.path.name.removesuffix("-seed0")
+                draw_attention(model, info, data, sweep.output / f"attention-{name}.png")
