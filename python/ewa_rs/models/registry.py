@@ -27,7 +27,7 @@ def list_models() -> list[str]:
     Examples
     --------
     >>> list_models()
-    ['dot_product', 'ewa', 'linear', 'vgg_like']
+    ['dot_product', 'ewa', 'ewa_net_l', 'ewa_net_m', 'ewa_net_s', 'linear', 'vgg_like']
     """
     return sorted(_BUILDERS)
 

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import nn
 
+from ewa_rs.models.pooling import make_pooling
 from ewa_rs.models.registry import register_model
-from ewa_rs.nn import ElementwiseAttentionPool2d
 
 WIDTHS = (32, 64, 128)
-POOLS: dict[str, Callable[[int], nn.Module]] = {
-    "max": lambda channels: nn.MaxPool2d(2),
-    "attention": lambda channels: ElementwiseAttentionPool2d(channels, 2),
-    "average": lambda channels: nn.AvgPool2d(2),
-}
 
 
 @register_model
@@ -36,21 +29,19 @@ def vgg_like(
     dense
         Width of the dense layer.
     pool
-        ``'max'``, ``'attention'`` or ``'average'``.
+        ``'max'``, ``'attention'`` or another of `ewa_rs.models.pooling.make_pooling`.
     """
     channels, height, width = input_shape
     if min(height, width) < 8:
         raise ValueError(
             f"input_shape: vgg_like halves images thrice; {height}×{width} is too small"
         )
-    if pool not in POOLS:
-        raise ValueError(f"pool: expected one of {', '.join(map(repr, POOLS))}, got {pool!r}")
     layers: list[nn.Module] = []
     for out in WIDTHS:
         for _ in range(2):
             layers += [nn.Conv2d(channels, out, 3, padding=1), nn.BatchNorm2d(out), nn.ReLU(True)]
             channels = out
-        layers.append(POOLS[pool](channels))
+        layers.append(make_pooling(pool, channels, 2))
     features = channels * (height // 8) * (width // 8)
     layers += [nn.Flatten(), nn.Linear(features, dense), nn.ReLU(), nn.Linear(dense, num_classes)]
     return nn.Sequential(*layers)
