@@ -87,7 +87,10 @@ app.command()(cli_bench.bench)
 
 @app.command()
 def evaluate(
-    checkpoint: Annotated[Path, typer.Argument(help="A safetensors file of a run.")],
+    checkpoint: Annotated[
+        Path | None, typer.Argument(help="A safetensors file of a run.", show_default=False)
+    ] = None,
+    pretrained: opt.Pretrained = None,
     data: Annotated[
         str | None, typer.Option("--data", "-d", help="Other data with the same classes.")
     ] = None,
@@ -106,8 +109,11 @@ def evaluate(
         from ewa_rs.training.commands import print_scores
         from ewa_rs.training.predict import evaluate_checkpoint
 
+        path, rest = opt.weights([] if checkpoint is None else [checkpoint], pretrained)
+        if rest:
+            raise typer.BadParameter("give a checkpoint or --pretrained, not both")
         scores = evaluate_checkpoint(
-            checkpoint,
+            path,
             data=data,
             data_dir=data_dir,
             split=split,
@@ -123,8 +129,14 @@ def evaluate(
 
 @app.command()
 def predict(
-    checkpoint: Annotated[Path, typer.Argument(help="A safetensors file of a run, or ONNX.")],
-    images: Annotated[list[Path], typer.Argument(help="Image files of any size and mode.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[CHECKPOINT] IMAGE...",
+            help="A safetensors file of a run, or ONNX; then image files of any size and mode.",
+        ),
+    ],
+    pretrained: opt.Pretrained = None,
     top: Annotated[int, typer.Option(min=1, help="Print so many classes an image.")] = 3,
     device: opt.Device = "auto",
     json: opt.Json = False,
@@ -133,12 +145,16 @@ def predict(
 
     Where PyTorch is not installed, ONNX files run on onnxruntime, and `ewa` and `linear` on NumPy.
 
-    Example: `ewa predict runs/digits/last.safetensors seven.png`
+    Examples: `ewa predict runs/digits/last.safetensors seven.png`,
+    `ewa predict --pretrained fashion-mnist shoe.png`
     """
     with opt.one_line_errors():
         from ewa_rs.inference import load_where
 
-        predictions = load_where(checkpoint, device).predict(images)
+        path, images = opt.weights(files, pretrained)
+        if not images:
+            raise typer.BadParameter("no IMAGE given")
+        predictions = load_where(path, device).predict(images)
         if json:
             opt.print_json(predictions)
             return

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -96,6 +97,14 @@ Backend = Annotated[
 TensorBoard = Annotated[
     bool, typer.Option("--tensorboard", rich_help_panel=_MACHINE, help="Write events as well.")
 ]
+Pretrained = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[MODEL/]DATA",
+        help="Weights that come with ewa_rs instead of a checkpoint; of a data set the best.",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 
 
@@ -145,6 +154,17 @@ def parse_options(words: Sequence[str] | None) -> dict[str, Any]:
         except json.JSONDecodeError:
             options[name] = value
     return options
+
+
+def weights(files: Sequence[Path], pretrained: str | None) -> tuple[Path, Sequence[Path]]:
+    """Return the file of weights, and the files that follow: with ``pretrained`` all of them."""
+    if pretrained is not None:
+        from ewa_rs.pretrained import find_pretrained
+
+        return find_pretrained(pretrained), files
+    if not files:
+        raise typer.BadParameter("no CHECKPOINT given, nor --pretrained")
+    return files[0], files[1:]
 
 
 def print_json(value: Any) -> None:

@@ -48,6 +48,20 @@ def test_forward_is_the_op(backend: Any, settings: dict[str, Any]) -> None:
         torch.testing.assert_close(made(x), expected, rtol=1e-12, atol=1e-13)
 
 
+@every_setting
+def test_attention_weights_are_those_of_the_op(settings: dict[str, Any]) -> None:
+    """They sum up x to the op's output: over its windows, and where these overlap, over all."""
+    made = layer(**settings).double()
+    x = torch.randn(2, 3, 6, 8, dtype=torch.float64)
+    weights = made.attention_weights(x)
+    assert weights.shape == x.shape
+    torch.testing.assert_close((weights * x).sum((2, 3)), made(x).sum((2, 3)))
+    if settings.get("stride") is None:
+        sizes = made.kernel_size or (6, 8)
+        ones = nn.functional.avg_pool2d(weights, sizes) * (sizes[0] * sizes[1])
+        torch.testing.assert_close(ones, torch.ones_like(made(x)))
+
+
 @pytest.mark.parametrize("settings", [(2,), (3, 2), ((2, 3),), ((3, 2), (1, 2))], ids=str)
 @pytest.mark.parametrize("shape", [(2, 3, 9, 11), (3, 8, 8)], ids=str)
 def test_its_shapes_are_those_of_max_pooling(settings: Any, shape: tuple[int, ...]) -> None:

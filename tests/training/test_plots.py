@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from ewa_rs.training import plots
+from ewa_rs.training.confusion import confusion_picture
 
 
 def results(parameters: dict[str, int], data: str = "fashion-mnist") -> dict[str, Any]:
@@ -62,3 +64,27 @@ def test_many_networks_and_no_validation_split(drawn: list[Figure]) -> None:
     for figure in drawn:
         labels = [text.get_text().split(":")[0] for text in figure.legends[0].get_texts()]
         assert labels[:9] == list(models)
+
+
+def test_front_has_what_no_network_beats_in_both(drawn: list[Figure]) -> None:
+    about = results({"a": 100, "b": 200, "c": 300, "d": 300}, "digits")
+    for run, accuracy in zip(about["runs"], (0.7, 0.6, 0.8, 0.9), strict=True):
+        run["test_accuracy"] = accuracy
+    plots.accuracy_plot(about, Path("unused.png"))
+    (front,) = (line for line in drawn[0].axes[0].lines if line.get_linewidth() == 1)
+    assert list(front.get_xdata()) == [100, 300]
+    assert list(front.get_ydata()) == pytest.approx([70, 90])
+
+
+def test_published_figures_stand_beside_their_data_set(drawn: list[Figure]) -> None:
+    for data, name in (("fashion-mnist", "2 conv"), ("imagefolder:cifar10-jpeg", "ResNet-20")):
+        plots.accuracy_plot(results({"vgg_like": 400_000}, data), Path("unused.png"))
+        _, labels = drawn[-1].axes[0].get_legend_handles_labels()
+        assert any(name in label for label in labels)
+
+
+def test_confusion_has_a_panel_a_network(tmp_path: Path) -> None:
+    matrices = {f"net{i}": [[9, 1], [i, 10 - i]] for i in range(4)}
+    confusion_picture(matrices, ["cat", "dog"], tmp_path / "confusion.png")
+    with Image.open(tmp_path / "confusion.png") as image:
+        assert image.width > 900 and image.height > 700

@@ -96,7 +96,7 @@ def test_from_file_to_table(folder: Path) -> None:
     assert "| one layer | 1,034 |" in Path("out/table.md").read_text()
     assert "    ewa sweep tiny.toml\n" in Path("out/table.md").read_text()
     pictures = sorted(path.name for path in Path("out").glob("*.png"))
-    assert pictures == ["accuracy.png", "attention-one-layer.png", "curves.png"]
+    assert pictures == ["accuracy.png", "attention-one-layer.png", "confusion.png", "curves.png"]
 
     again = ewa("sweep", "tiny.toml", "--json")
     assert again.exit_code == 0, again.output

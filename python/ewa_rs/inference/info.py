@@ -14,7 +14,11 @@ _TUPLES = ("input_shape", "class_names", "mean", "std")
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """What a checkpoint's metadata says: all that evaluation and prediction need."""
+    """What a checkpoint's metadata says: all that evaluation and prediction need.
+
+    The last three are of published weights: the command that trained them, their accuracy on the
+    test set as a share, and their licence.
+    """
 
     model: str
     model_options: dict[str, Any]
@@ -27,6 +31,9 @@ class CheckpointInfo:
     val_fraction: float
     image_size: int | None
     channels: int | None
+    recipe: str | None = None
+    accuracy: float | None = None
+    licence: str | None = None
 
     @property
     def num_classes(self) -> int:

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 from torch import nn
 
+from ewa_rs.pretrained import pretrained_info, pretrained_path
+
 Builder = TypeVar("Builder", bound=Callable[..., nn.Module])
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {}
 
@@ -49,7 +51,12 @@ def model_options(name: str) -> dict[str, Any]:
 
 
 def create_model(
-    name: str, *, input_shape: Sequence[int], num_classes: int, **options: Any
+    name: str,
+    *,
+    input_shape: Sequence[int] | None = None,
+    num_classes: int | None = None,
+    pretrained: str | None = None,
+    **options: Any,
 ) -> nn.Module:
     """Build a network for images.
 
@@ -61,6 +68,10 @@ def create_model(
         ``(channels, height, width)`` of an image.
     num_classes
         How many numbers the network puts out for an image.
+    pretrained
+        The data set whose trained weights to load, see `ewa_rs.pretrained.list_pretrained`; shape
+        and classes need not be given then. What the weights expect of images, their pixels' mean
+        and std among it, is in `ewa_rs.pretrained.pretrained_info`.
     **options
         The network's own options, see `model_options` and the function of that name.
 
@@ -72,16 +83,21 @@ def create_model(
     Raises
     ------
     ValueError
-        For an unknown name or a shape that is none of an image.
+        For an unknown name, a shape that is none of an image, or weights that do not fit.
     TypeError
-        For an option that the network does not have.
+        For an option that the network does not have, or without a shape or classes.
 
     Examples
     --------
     >>> model = create_model("ewa", input_shape=(1, 28, 28), num_classes=10)
     >>> sum(p.numel() for p in model.parameters())
     12554
+    >>> model = create_model("ewa_net_s", pretrained="fashion-mnist")
     """
+    if pretrained is not None:
+        return _load(name, pretrained, input_shape, num_classes, options)
+    if input_shape is None or num_classes is None:
+        raise TypeError("create_model needs input_shape and num_classes, or pretrained")
     known = model_options(name)
     unknown = sorted(set(options) - set(known))
     if unknown:
@@ -94,3 +110,30 @@ def create_model(
     if num_classes < 1:
         raise ValueError(f"num_classes: expected at least 1, got {num_classes}")
     return _BUILDERS[name](shape, num_classes, **options)
+
+
+def _load(
+    name: str,
+    data: str,
+    input_shape: Sequence[int] | None,
+    num_classes: int | None,
+    options: dict[str, Any],
+) -> nn.Module:
+    """Build a network with the weights that come with the package."""
+    from safetensors.torch import load_file
+
+    path, info = pretrained_path(name, data), pretrained_info(name, data)
+    model = create_model(
+        name,
+        input_shape=input_shape or info.input_shape,
+        num_classes=num_classes or info.num_classes,
+        **info.model_options | options,
+    )
+    try:
+        model.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        raise ValueError(
+            f"pretrained: the weights for {data} are of {info.input_shape[0]} channels, "
+            f"{info.num_classes} classes and options {info.model_options}, not as asked for"
+        ) from error
+    return model

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ewa_rs.ops._backends import check_backend
 from ewa_rs.ops.elementwise_attention_pool2d.torch import elementwise_attention_pool2d
@@ -107,6 +108,24 @@ class ElementwiseAttentionPool2d(nn.Module):
         w = self.place_weight if self.weight is None else self.weight
         assert w is not None
         return elementwise_attention_pool2d(x, w, self.kernel_size, self.stride, self.backend)
+
+    def attention_weights(self, x: Tensor) -> Tensor:
+        """Return the softmax weight of each element of images (B, C, H, W), of the same shape.
+
+        What is in several windows has the sum of its weights, what is in none has 0.
+        """
+        w = self.place_weight if self.weight is None else self.weight
+        assert w is not None
+        b, c, height, width = x.shape
+        if self.kernel_size is None or self.stride is None:
+            return (w[:, None, None] * x).flatten(2).softmax(2).reshape(x.shape)
+        images = x.reshape(b * c, 1, height, width)
+        windows = F.unfold(images, self.kernel_size, stride=self.stride)  # (b·c, places, windows)
+        scores = w.reshape(c, -1, 1) * windows.unflatten(0, (b, c))
+        weights = scores.softmax(2).flatten(0, 1)
+        return F.fold(weights, (height, width), self.kernel_size, stride=self.stride).reshape(
+            x.shape
+        )
 
     def extra_repr(self) -> str:
         """Return the sizes, and the settings that differ from the defaults."""

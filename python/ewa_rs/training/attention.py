@@ -11,13 +11,14 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from ewa_rs.nn import ElementwiseSelfAttention
+from ewa_rs.nn import ElementwiseAttentionPool2d, ElementwiseSelfAttention
 from ewa_rs.training.batches import Normaliser
 from ewa_rs.training.checkpoint import CheckpointInfo
 from ewa_rs.training.data import DataSet, Split
 from ewa_rs.training.plots import save
 
 _SAMPLES = 8
+_KINDS = (ElementwiseSelfAttention, ElementwiseAttentionPool2d)
 
 
 def has_attention(model: nn.Module) -> bool:
@@ -46,12 +47,12 @@ def attention_weights(model: nn.Module, images: Tensor) -> list[Tensor]:
     Returns
     -------
     list of torch.Tensor
-        One for each layer, ``(batch, *feature_shape)``.
+        One for each layer, of the shape of its input.
     """
     weights: list[Tensor] = []
 
     def keep(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        assert isinstance(layer, ElementwiseSelfAttention)
+        assert isinstance(layer, _KINDS)
         weights.append(layer.attention_weights(inputs[0]))
 
     hooks = [layer.register_forward_hook(keep) for layer in _layers(model)]
@@ -63,8 +64,8 @@ def attention_weights(model: nn.Module, images: Tensor) -> list[Tensor]:
     return weights
 
 
-def _layers(model: nn.Module) -> list[ElementwiseSelfAttention]:
-    return [m for m in model.modules() if isinstance(m, ElementwiseSelfAttention)]
+def _layers(model: nn.Module) -> list[nn.Module]:
+    return [m for m in model.modules() if isinstance(m, _KINDS)]
 
 
 def sample_images(split: Split, count: int) -> Tensor:
@@ -91,7 +92,7 @@ def attention_picture(
         axes[0, column].set_title(title, fontsize=8)
         axes[0, column].imshow(image.permute(1, 2, 0).cpu().numpy(), cmap="gray_r")
     for row, a in enumerate(weights, 1):
-        maps = _relative(a, images.shape[1:])
+        maps = _relative(a, a.shape[1:] if a.ndim == 4 else images.shape[1:])
         low, high = (max(float(torch.quantile(maps, q)), 1e-6) for q in (0.01, 0.995))
         high = max(high, 1.01 * low)  # an untrained layer is uniform
         norm = LogNorm(low, high, clip=True)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ewa_rs.inference.onnx import INPUT, OUTPUT
-from ewa_rs.nn import ElementwiseSelfAttention
+from ewa_rs.nn import ElementwiseAttentionPool2d, ElementwiseSelfAttention
 from ewa_rs.training.checkpoint import load_checkpoint
 from ewa_rs.training.files import atomic_path
 
@@ -51,7 +51,7 @@ def export_onnx(checkpoint: str | Path, output: str | Path, *, opset: int = 18) 
         raise ValueError(f"opset: expected {OPSETS[0]} to {OPSETS[-1]}, got {opset}")
     model, info = load_checkpoint(checkpoint)
     for module in model.modules():
-        if isinstance(module, ElementwiseSelfAttention):
+        if isinstance(module, (ElementwiseAttentionPool2d, ElementwiseSelfAttention)):
             module.backend = "torch"  # ONNX has no operator for the Rust kernels
     try:
         program = _to_onnx(model, info.input_shape, opset)

@@ -21,6 +21,7 @@ from ewa_rs.training.summary import (
     baseline_of,
     epochs_of,
     paper_figure,
+    published_figures,
     runs_of,
     split_of,
     summarise,
@@ -31,7 +32,11 @@ MARKERS = "osD^vPX"
 
 
 def accuracy_plot(results: dict[str, Any], path: Path) -> None:
-    """Plot accuracy against parameters, with the paper's point where the data set has one."""
+    """Plot accuracy against parameters.
+
+    With the front of the networks that none has both fewer parameters and more accuracy than, and,
+    where the data set has them, the paper's point and published figures.
+    """
     figure, axes = _figure()
     styles = zip(cycle(COLOURS), cycle(MARKERS), strict=True)
     for s, (colour, marker) in zip(summarise(results), styles, strict=False):
@@ -39,6 +44,8 @@ def accuracy_plot(results: dict[str, Any], path: Path) -> None:
         spread = None if s.deviation is None else 100 * s.deviation
         axes.errorbar(s.parameters, 100 * s.accuracy, spread, fmt=marker, color=colour, label=label,
                       markersize=8, capsize=4)  # fmt: skip
+    _draw_front(axes, summarise(results))
+    _draw_published(axes, results["data"])
     _draw_paper(axes, results)
     axes.set_xscale("log")
     # Labels at 1, 2 and 5: networks of like size may have no power of ten between them.
@@ -75,6 +82,21 @@ def _draw_curve(axes: Axes, seeds: Sequence[Sequence[float]], colour: str, s: Su
     axes.plot(x, [statistics.fmean(values) for values in by_epoch], color=colour, label=s.model)
     axes.fill_between(x, [min(v) for v in by_epoch], [max(v) for v in by_epoch],
                       color=colour, alpha=0.2, linewidth=0)  # fmt: skip
+
+
+def _draw_front(axes: Axes, summaries: Sequence[Summary]) -> None:
+    front: list[Summary] = []
+    for s in sorted(summaries, key=lambda s: (s.parameters, -s.accuracy)):
+        if not front or s.accuracy > front[-1].accuracy:
+            front.append(s)
+    axes.plot([s.parameters for s in front], [100 * s.accuracy for s in front],
+              color="#bbbbbb", linewidth=1, zorder=1)  # fmt: skip
+
+
+def _draw_published(axes: Axes, data: str) -> None:
+    for (name, parameters, accuracy), marker in zip(published_figures(data), "<>", strict=False):
+        axes.errorbar(parameters, accuracy, fmt=marker, color="black", markerfacecolor="none",
+                      markersize=8, label=f"{name}: {accuracy:.1f} %")  # fmt: skip
 
 
 def _draw_paper(axes: Axes, results: dict[str, Any]) -> None:

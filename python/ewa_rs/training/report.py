@@ -21,7 +21,7 @@ _OF_THE_TEST_SET = ("test_accuracy", "class_accuracy")
 _EPOCH = ("loss", "train_accuracy", "val_loss", "val_accuracy", "seconds")
 
 # The pictures of a comparison's folder; the last ones need the trained networks.
-PICTURES = ("accuracy.png", "curves.png", "attention-*.png")
+PICTURES = ("accuracy.png", "curves.png", "confusion.png", "attention-*.png")
 
 
 def read_run(path: Path, *, test: bool = True) -> dict[str, Any]:

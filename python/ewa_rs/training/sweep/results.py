@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ewa_rs.training.attention import draw_attention, has_attention
 from ewa_rs.training.checkpoint import load_checkpoint
+from ewa_rs.training.confusion import confusion_picture
 from ewa_rs.training.data import load_data
+from ewa_rs.training.files import read_json
 from ewa_rs.training.report import read_run, write_report, write_table
 from ewa_rs.training.sweep.plan import Sweep
 
@@ -37,6 +42,21 @@ def write_results(sweep: Sweep) -> dict[str, Any]:
     return results
 
 
+def draw_confusion(sweep: Sweep) -> None:
+    """Draw what each network takes for what in the test images, all its seeds together."""
+    sums: dict[str, NDArray[np.int64]] = {}
+    names: list[str] = []
+    for task in sweep.tasks() if sweep.test else ():
+        if task.finished:
+            result = read_json(task.folder.result)
+            matrix = np.array(result["confusion_matrix"])
+            sums[task.label] = sums[task.label] + matrix if task.label in sums else matrix
+            names = list(result["class_accuracy"])
+    if sums:
+        in_order = {label: sums[label].tolist() for label in sweep.labels if label in sums}
+        confusion_picture(in_order, names, sweep.output / "confusion.png")
+
+
 def draw_attentions(sweep: Sweep) -> None:
     """Draw the attention of each network's first seed; the data are loaded if there is any.
 
@@ -44,7 +64,8 @@ def draw_attentions(sweep: Sweep) -> None:
     """
     data = None
     for task in sweep.tasks() if sweep.test else ():
-        if task.config.seed == 0 and task.finished:
+        # Weights may have been left out of a copy of the folder.
+        if task.config.seed == 0 and task.finished and task.folder.last.exists():
             model, info = load_checkpoint(task.folder.last)
             if has_attention(model):
                 c = task.config

@@ -10,7 +10,12 @@ from ewa_rs.training.data import load_data
 from ewa_rs.training.sweep.claim import holder, is_claimed
 from ewa_rs.training.sweep.engine import Engine
 from ewa_rs.training.sweep.plan import Sweep
-from ewa_rs.training.sweep.results import draw_attentions, write_figures, write_results
+from ewa_rs.training.sweep.results import (
+    draw_attentions,
+    draw_confusion,
+    write_figures,
+    write_results,
+)
 from ewa_rs.training.sweep.task import Outcome, Task
 
 # A process that dies may have been one too many for the memory: it gets a second chance.
@@ -74,6 +79,7 @@ def run_sweep(
             scheduler.run(todo)
     finally:
         results = write_results(sweep)
+    draw_confusion(sweep)
     draw_attentions(sweep)
     return results, scheduler.failures
 
