@@ -132,8 +132,8 @@ def predict(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="[CHECKPOINT] IMAGE...",
-            help="A safetensors file of a run, or ONNX; then image files of any size and mode.",
+            metavar="FILE",
+            help="A safetensors file of a run, or ONNX; then image files, of any size and mode.",
         ),
     ],
     pretrained: opt.Pretrained = None,
@@ -145,8 +145,9 @@ def predict(
 
     Where PyTorch is not installed, ONNX files run on onnxruntime, and `ewa` and `linear` on NumPy.
 
-    Examples: `ewa predict runs/digits/last.safetensors seven.png`,
-    `ewa predict --pretrained fashion-mnist shoe.png`
+    Example: `ewa predict runs/digits/last.safetensors seven.png`
+
+    Example: `ewa predict --pretrained fashion-mnist shoe.png`
     """
     with opt.one_line_errors():
         from ewa_rs.inference import load_where

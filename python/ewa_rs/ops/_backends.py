@@ -23,7 +23,7 @@ def backend_for(*inputs: Any) -> str:
     str
         'rust' for NumPy arrays, what makes one, and tensors on the CPU: the Rust kernels. 'triton'
         for tensors on CUDA where Triton is installed: one fused kernel. 'torch' elsewhere: PyTorch
-        operations.
+        operations; `elementwise_attention_pool2d` takes them on CUDA too.
 
     Raises
     ------
