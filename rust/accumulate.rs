@@ -4,10 +4,10 @@
 //! in the order of the groups. The number of groups depends on the shapes alone, so the bits of the
 //! result don't depend on the number of threads.
 
-use crate::block::Scratch;
 use crate::layout::Operand;
 use crate::numerics::{Element, Float};
 use crate::parallel;
+use crate::staging::Scratch;
 
 /// Every group has a buffer: enough groups to share among threads, few enough to keep these small.
 const GROUPS: std::ops::RangeInclusive<usize> = 4..=32;

@@ -14,6 +14,7 @@ pub mod parallel;
 pub mod plain;
 pub mod pool;
 pub mod simd;
+pub mod staging;
 pub mod stream;
 
 #[cfg(feature = "python")]

@@ -1,4 +1,4 @@
-//! Advice to the operating system.
+//! Advice to the operating system and to the processor.
 
 use crate::layout::Operand;
 
@@ -28,3 +28,28 @@ pub fn advise_huge_pages(operand: &Operand, shape: &[usize]) {
 
 #[cfg(not(target_os = "linux"))]
 pub fn advise_huge_pages(_: &Operand, _: &[usize]) {}
+
+/// Ask for a cache line, into the second level: there is room for what is needed next but one. The address
+/// may be any.
+#[inline(always)]
+pub fn prefetch<T>(p: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch does not fault.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(p.cast());
+    }
+    let _ = p;
+}
+
+/// Ask for a cache line that is going to be written.
+#[inline(always)]
+pub fn prefetch_to_write<T>(p: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch does not fault.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_ET0>(p.cast());
+    }
+    let _ = p;
+}

@@ -99,20 +99,32 @@ fn pool() -> Option<Arc<ThreadPool>> {
 }
 
 /// Call `work` with each of `0..count`, on several threads if there are at least [`THRESHOLD`] elements to
-/// work on. The calling thread takes part, so that nothing waits for the others to wake up.
+/// work on.
 pub fn for_each(count: usize, elements: usize, work: impl Fn(usize) + Sync) {
+    for_each_with(count, elements, || (), |(), i| work(i));
+}
+
+/// The same with a state for each thread, which `start` makes. The calling thread takes part, so that
+/// nothing waits for the others to wake up.
+pub fn for_each_with<S>(
+    count: usize,
+    elements: usize,
+    start: impl Fn() -> S + Sync,
+    work: impl Fn(&mut S, usize) + Sync,
+) {
     if count > 1
         && elements >= THRESHOLD
         && let Some(pool) = pool()
     {
         let next = AtomicUsize::new(0);
         let take = || {
+            let mut state = None;
             loop {
                 let i = next.fetch_add(1, Ordering::Relaxed);
                 if i >= count {
                     return;
                 }
-                work(i);
+                work(state.get_or_insert_with(&start), i);
             }
         };
         pool.in_place_scope(|scope| {
@@ -123,5 +135,6 @@ pub fn for_each(count: usize, elements: usize, work: impl Fn(usize) + Sync) {
         });
         return;
     }
-    (0..count).for_each(work);
+    let mut state = start();
+    (0..count).for_each(|i| work(&mut state, i));
 }

@@ -3,27 +3,30 @@
 use super::partials::Partials;
 use super::plan::{Plan, Unit};
 use super::{Pass, Work};
-use crate::block::{Block, Scratch, Staging};
+use crate::block::Block;
 use crate::dispatch::Direction;
 use crate::kernel::blocks::{Dot, Exponentials, Gradients, Results, Scores};
-use crate::kernel::slices::{BackwardColumns, BackwardRows, ForwardColumns, ForwardRows, Saved};
+use crate::kernel::columns::{BackwardColumns, ForwardColumns};
+use crate::kernel::rows::{BackwardRows, ForwardRows};
+use crate::kernel::saved::Saved;
 use crate::kernel::stats::Stats;
 use crate::kernel::{self, Acc, GRADIENTS, INVERSE, MAXIMUM, Op};
 use crate::layout::{Form, Layout, PerOperand, count, offsets};
 use crate::numerics::Float;
 use crate::simd::Simd;
+use crate::staging::{Scratch, Staging};
 
 /// A run of consecutive items, done by one thread.
 pub struct Group<'a, 'b, O: Op> {
-    work: &'a Work<'b, O>,
-    group: usize,
-    pass: Pass<'a>,
-    simd: Simd,
-    space: Workspace<Acc<O>>,
+    pub work: &'a Work<'b, O>,
+    pub group: usize,
+    pub pass: Pass<'a>,
+    pub simd: Simd,
+    pub space: &'a Workspace<Acc<O>>,
 }
 
 /// What one thread needs: the copies of operands that are not contiguous, and scratch.
-struct Workspace<A> {
+pub struct Workspace<A> {
     staging: Staging,
     scores: *mut A,
     statistics: *mut A,
@@ -32,14 +35,14 @@ struct Workspace<A> {
 }
 
 impl<A: Float> Workspace<A> {
-    fn new(plan: &Plan) -> Workspace<A> {
+    pub fn new(plan: &Plan) -> Workspace<A> {
         let rows = match (plan.pieces.first(), plan.layout.form) {
             (Some(piece), _) => piece.rows,
             (None, Form::RowIsSlice) => 1,
             (None, _) => count(&plan.layout.extra) * plan.layout.rows.size,
         };
         let (scores, lanes) = (rows * plan.pitch, Stats::<A>::NUMBERS * plan.statistics());
-        let memory = Scratch::zeroed((scores + 2 * lanes) * size_of::<A>());
+        let memory = Scratch::unset((scores + 2 * lanes) * size_of::<A>());
         let p = memory.as_ptr::<A>();
         let Layout { planes, rows, inner, .. } = plan.layout;
         Workspace {
@@ -49,6 +52,7 @@ impl<A: Float> Workspace<A> {
                 plan.role,
                 plan.present,
                 plan.largest_block(),
+                plan.streams,
             ),
             scores: p,
             statistics: p.wrapping_add(scores),
@@ -68,11 +72,7 @@ struct Part<'a> {
     slices: usize,
 }
 
-impl<'a, 'b, O: Op> Group<'a, 'b, O> {
-    pub fn new(work: &'a Work<'b, O>, group: usize, pass: Pass<'a>, simd: Simd) -> Self {
-        Group { work, group, pass, simd, space: Workspace::new(work.plan) }
-    }
-
+impl<O: Op> Group<'_, '_, O> {
     pub unsafe fn run(&self) {
         let (work, plan) = (self.work, self.work.plan);
         let first = self.group * work.items / work.groups;
@@ -116,8 +116,7 @@ impl<'a, 'b, O: Op> Group<'a, 'b, O> {
     ) -> kernel::Work<'c, O> {
         let pitch = self.work.plan.pitch;
         let scratch = self.space.scores.wrapping_add(first * pitch);
-        let streams = self.work.plan.streams;
-        kernel::Work { op: &self.work.op, block, rows, len, scratch, pitch, streams }
+        kernel::Work { op: &self.work.op, block, rows, len, scratch, pitch }
     }
 
     /// Slices that are one row or one column of a block each.

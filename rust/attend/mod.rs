@@ -15,7 +15,7 @@ use crate::layout::Operand;
 use crate::memory;
 use crate::parallel;
 use crate::simd::Simd;
-use group::Group;
+use group::{Group, Workspace};
 use partials::{Partials, combine};
 use plan::Plan;
 
@@ -95,8 +95,9 @@ struct Work<'a, O> {
 
 impl<O: Op> Work<'_, O> {
     fn in_parallel(&self, total: usize, simd: Simd, pass: Pass) {
-        parallel::for_each(self.groups, total, |group| unsafe {
-            Group::new(self, group, pass, simd).run();
+        let start = || Workspace::new(self.plan);
+        parallel::for_each_with(self.groups, total, start, |space, group| unsafe {
+            Group { work: self, group, pass, simd, space }.run();
         });
     }
 }

@@ -1,11 +1,11 @@
 //! What is known of the pieces of long slices, and of these slices.
 
 use super::plan::Plan;
-use crate::block::Scratch;
 use crate::dispatch::Direction;
 use crate::kernel::stats::{self, Compensated};
 use crate::kernel::{Acc, Op};
 use crate::numerics::Float;
+use crate::staging::Scratch;
 
 /// Maximum and sum of every piece, then of every unit, lane by lane.
 pub struct Partials {

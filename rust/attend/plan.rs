@@ -12,8 +12,11 @@ const SLICE_BYTES: usize = 128 * 1024;
 const UNIT_ELEMENTS: usize = 16 * 1024;
 /// The same where operands must be copied, so that the copies stay in the nearest cache.
 const COPIED_UNIT_ELEMENTS: usize = 2 * 1024;
-/// An output of this size does not fit in most caches: whoever reads it next reads it from memory.
+/// Results of this size do not fit in most caches: whoever reads them next reads them from memory.
 const STREAMED_BYTES: usize = 16 << 20;
+/// Columns that are worked on side by side, so that memory is read in order.
+const SIDE_BY_SIDE: usize = 4 * WIDEST;
+
 /// A part of a slice that is too long for the cache.
 #[derive(Clone, Copy)]
 pub struct Piece {
@@ -78,8 +81,8 @@ impl Plan {
             Form::RowIsSlice => (unit / layout.inner.size).clamp(1, layout.rows.size),
             Form::BlockIsSlice => layout.inner.size,
             Form::Lanewise => {
-                let lanes = (UNIT_ELEMENTS / slice_rows.max(1)) / WIDEST * WIDEST;
-                lanes.clamp(WIDEST, 1024).min(layout.inner.size)
+                let lanes = (UNIT_ELEMENTS / slice_rows.max(1)) / SIDE_BY_SIDE * SIDE_BY_SIDE;
+                lanes.clamp(SIDE_BY_SIDE, 1024).min(layout.inner.size)
             }
         };
         let plane_span = if copies || layout.form != Form::RowIsSlice || span < layout.rows.size {
@@ -104,7 +107,7 @@ impl Plan {
             plane_span,
             pitch: pitch.next_multiple_of(WIDEST),
             pieces: Vec::new(),
-            streams: call.shape.iter().product::<usize>() * operands[Y].item >= STREAMED_BYTES,
+            streams: results(call, &operands, direction) >= STREAMED_BYTES,
             base: [std::ptr::null_mut(); MAX_OPERANDS],
             item: [1; MAX_OPERANDS],
             role: [Role::Input; MAX_OPERANDS],
@@ -210,6 +213,17 @@ impl Plan {
     pub fn statistics(&self) -> usize {
         if self.layout.form == Form::Lanewise { self.pitch } else { WIDEST }
     }
+}
+
+/// Bytes of the results that are as large as the broadcast shape.
+fn results(call: &Call, operands: &[Operand], direction: Direction) -> usize {
+    let results = match direction {
+        Direction::Forward => &operands[Y..=WEIGHTS],
+        Direction::Backward => &operands[GRADIENTS..],
+    };
+    let is_full = |operand: &&Operand| !operand.is_absent() && !operand.is_broadcast(&call.shape);
+    let total: usize = call.shape.iter().product();
+    results.iter().filter(is_full).map(|operand| total * operand.item).sum()
 }
 
 /// Whether an operand is there and is read or written element by element.

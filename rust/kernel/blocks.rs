@@ -126,7 +126,13 @@ unsafe fn store_outputs<
     let outputs = Outputs::new(work.block, row);
     for_registers!(V, 0..work.len, |i, n, FULL| {
         let e = V::load(e.add(i));
-        outputs.store::<O, V, FULL, false, WITH_WEIGHTS>(work.op, &inputs, e, stats.sum(i), i, n);
+        outputs.store::<O, V, FULL, WITH_WEIGHTS>(
+            work.op,
+            &inputs,
+            (e, stats.sum(i)),
+            (i, n),
+            work.block.streams,
+        );
     });
 }
 

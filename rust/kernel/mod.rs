@@ -26,7 +26,10 @@ macro_rules! for_registers {
 }
 
 pub mod blocks;
-pub mod slices;
+pub mod columns;
+mod fitting;
+pub mod rows;
+pub mod saved;
 pub mod stats;
 
 use crate::block::{Block, Output, Register, Source};
@@ -60,8 +63,9 @@ pub trait Op: Copy + Send + Sync {
         i: usize,
         n: usize,
     ) -> V;
-    /// Ask for the cache lines of element `i`.
+    /// Ask for the cache lines of element `i`, of the inputs and of the gradients.
     fn prefetch(&self, inputs: &Self::Inputs, i: usize);
+    fn prefetch_gradients(&self, gradients: &Self::Gradients, i: usize);
     /// What the output is added to, if anything.
     unsafe fn add_residual<V: Register<Self::T>, const FULL: bool>(
         &self,
@@ -127,28 +131,27 @@ impl<T: Element> Outputs<T> {
         Outputs { y: block.output(Y, row), weights: block.output(WEIGHTS, row) }
     }
 
-    /// Store the outputs of `n` elements, of their exponentials and their slices' inverse sums.
+    /// Store the outputs of `n` elements, of their exponentials and their slices' inverse sums; `streams`:
+    /// past the caches, where address and register allow it.
     #[inline(always)]
     pub unsafe fn store<
         O: Op<T = T>,
         V: Register<T>,
         const FULL: bool,
-        const STREAM: bool,
         const WITH_WEIGHTS: bool,
     >(
         &self,
         op: &O,
         inputs: &O::Inputs,
-        exponential: V,
-        inverse: V,
-        i: usize,
-        n: usize,
+        (exponential, inverse): (V, V),
+        (i, n): (usize, usize),
+        streams: bool,
     ) {
         let a = exponential.mul(inverse);
         let y = zero_if_empty(a.mul(op.value::<V, FULL>(inputs, i, n)), inverse);
-        self.y.store::<V, FULL, STREAM>(op.add_residual::<V, FULL>(y, inputs, i, n), i, n);
+        self.y.store::<V, FULL>(op.add_residual::<V, FULL>(y, inputs, i, n), i, n, streams);
         if WITH_WEIGHTS {
-            self.weights.store::<V, FULL, false>(a, i, n);
+            self.weights.store::<V, FULL>(a, i, n, streams);
         }
     }
 }
@@ -161,8 +164,6 @@ pub struct Work<'a, O: Op> {
     pub len: usize,
     pub scratch: *mut Acc<O>,
     pub pitch: usize,
-    /// Whether outputs go past the caches: they are larger than these.
-    pub streams: bool,
 }
 
 impl<O: Op> Clone for Work<'_, O> {

@@ -33,6 +33,7 @@ impl<A: Float> Compensated<A> {
 }
 
 /// A sum of registers, added up in parts of [`PART`] registers each.
+#[derive(Clone, Copy)]
 pub struct Summation<V> {
     /// Parts not yet in the sum, and how many.
     some: V,

@@ -89,6 +89,12 @@ impl<T: Element, const MASKED: bool> Op for ElementwiseAttention<T, MASKED> {
     }
 
     #[inline(always)]
+    fn prefetch_gradients(&self, gradients: &Gradients, i: usize) {
+        let Gradients { q, k, v, .. } = gradients;
+        [q, k, v].iter().for_each(|sink| sink.prefetch::<T>(i));
+    }
+
+    #[inline(always)]
     unsafe fn add_residual<R: Register<T>, const FULL: bool>(
         &self,
         y: R,

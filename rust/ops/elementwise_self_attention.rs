@@ -121,6 +121,11 @@ impl<T: Element, const GENERAL: bool> Op for ElementwiseSelfAttention<T, GENERAL
     }
 
     #[inline(always)]
+    fn prefetch_gradients(&self, gradients: &Gradients, i: usize) {
+        gradients.x.prefetch::<T>(i);
+    }
+
+    #[inline(always)]
     unsafe fn add_residual<V: Register<T>, const FULL: bool>(
         &self,
         y: V,

@@ -1,35 +1,60 @@
-//! Outputs that are so large that they go past the caches.
+//! Results that are so large that they go past the caches.
 
-use super::array::Placement;
+use super::array::{Array, Placement};
 use super::case::{Case, instruction_sets};
 use ewa_rs::dispatch::{DType, Direction, OpName};
 use ewa_rs::simd::Simd;
 
-/// 16 MiB and a bit of output, in rows at every alignment: the same bits as from calls of few rows.
+/// 16 MiB and a bit of output or of gradients, in rows at every alignment and in columns: the same bits as
+/// from small calls.
 #[test]
 fn a_large_call_gives_the_bits_of_small_ones() {
-    for (dtype, rows) in [(DType::F32, 5_600), (DType::F64, 2_800), (DType::BF16, 11_200)] {
-        let few = 80;
-        let mut large = Case::new(OpName::ElementwiseAttention, dtype, &[rows, 751], &[1]);
-        let mut row = Placement::contiguous(2);
-        // Every `few` rows repeat: the inputs are broadcast over the repetitions.
-        large.shape = vec![rows / few, few, 751];
-        large.softmax = vec![false, false, true];
-        row.has = vec![false, true, true];
-        (row.order, row.steps) = (vec![0, 1, 2], vec![1; 3]);
-        large.inputs[..3].fill(Some(row.clone()));
-        large.gradients.fill(None);
-        large.upstream = row;
-        large.y = Placement::contiguous(3);
-        let mut small = large.clone();
-        small.shape[0] = 1;
-        let (inputs, few_inputs) = (large.arrays(), small.arrays());
-        for simd in instruction_sets().filter(|&simd| simd != Simd::Scalar) {
-            let (results, expected) = (large.results(), small.results());
-            large.run_one(&inputs, &results, simd, Direction::Forward);
-            small.run_one(&few_inputs, &expected, simd, Direction::Forward);
-            let mut chunks = results.y.bytes().chunks_exact(expected.y.bytes().len());
-            assert!(chunks.all(|chunk| chunk == expected.y.bytes()), "{simd:?} {dtype:?}");
+    check(DType::F32, [72, 80, 751], 2);
+    check(DType::BF16, [144, 80, 751], 2);
+    check(DType::F64, [18, 112, 1_040], 1);
+    check(DType::F16, [72, 112, 1_040], 1);
+}
+
+/// The inputs are broadcast over the first axis: every result repeats.
+fn check(dtype: DType, shape: [usize; 3], softmax: usize) {
+    let repeated = |n: usize| {
+        let shape = [n, shape[1], shape[2]];
+        let mut case = Case::new(OpName::ElementwiseAttention, dtype, &shape, &[softmax]);
+        let once = Placement { has: vec![false, true, true], ..Placement::contiguous(3) };
+        case.inputs[..3].fill(Some(once.clone()));
+        case.upstream = once;
+        case
+    };
+    let one = repeated(1);
+    for simd in instruction_sets().filter(|&simd| simd != Simd::Scalar) {
+        let expected = one.results();
+        one.run(&one.arrays(), &expected, simd);
+        // There are three gradients to one output.
+        for (direction, n) in
+            [(Direction::Forward, shape[0]), (Direction::Backward, shape[0].div_ceil(3))]
+        {
+            let large = repeated(n);
+            let mut results = large.results();
+            results.statistics =
+                [0, 1].map(|i| repeat(&expected.statistics[i], &results.statistics[i]));
+            large.run_one(&large.arrays(), &results, simd, direction);
+            let is_repeated = |(all, one): (&Array, &Array)| {
+                let mut chunks = all.bytes().chunks_exact(one.bytes().len());
+                assert!(chunks.all(|chunk| chunk == one.bytes()), "{simd:?} {large:?}");
+            };
+            if direction == Direction::Forward {
+                is_repeated((&results.y, &expected.y));
+            } else {
+                let gradients = results.gradients.iter().flatten();
+                gradients.zip(expected.gradients.iter().flatten()).for_each(is_repeated);
+            }
         }
     }
+}
+
+/// An array like `all` of the elements of `one`, over and over.
+fn repeat(one: &Array, all: &Array) -> Array {
+    let all = all.alias();
+    all.indices().for_each(|index| all.set(&index, one.get(&[&[0], &index[1..]].concat())));
+    all
 }

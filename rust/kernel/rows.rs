@@ -1,66 +1,9 @@
-//! Slices done at once: rows that are a slice each, and columns of which a register holds as many as it
-//! has lanes.
-//!
-//! Softmax needs no maximum as long as nothing overflows. So the exponentials are first computed of the
-//! scores as they are, in the same pass as the scores; only where a slice's maximum then turns out to be
-//! outside of [`fits`] are they computed again, shifted by it.
+//! Slices that are a row each.
 
 use super::*;
+use crate::kernel::fitting::fits;
+use crate::kernel::saved::Saved;
 use crate::kernel::stats::{PART, Summation, inverse, shift};
-
-/// Where the shifts and inverses of slices lie: the first's, and the distance in bytes to the next. Null
-/// where nobody wants them.
-#[derive(Clone, Copy)]
-pub struct Saved {
-    pub data: *mut u8,
-    pub step: isize,
-    /// To those of the next plane.
-    pub plane: isize,
-}
-
-impl Saved {
-    #[inline(always)]
-    fn advance(&mut self) {
-        self.data = self.data.wrapping_offset(self.plane);
-    }
-
-    #[inline(always)]
-    unsafe fn at<A>(&self, slice: usize) -> *mut A {
-        self.data.wrapping_offset(slice as isize * self.step).cast()
-    }
-
-    #[inline(always)]
-    unsafe fn set<A>(&self, slice: usize, x: A) {
-        if !self.data.is_null() {
-            *self.at(slice) = x;
-        }
-    }
-}
-
-/// Maxima of which exponentials of the scores as they are neither overflow, up to 2⁶⁰, nor lose more than
-/// the weights below 2⁻¹²² by underflow.
-const FITTING: (f64, f64) = (-4.0, 60.0);
-
-/// Whether the greatest of some maxima is among them. False where one is NaN or infinite.
-#[inline(always)]
-unsafe fn fits<V: Vector>(maxima: V) -> bool {
-    let [low, high] = [FITTING.0, FITTING.1].map(V::Scalar::from_f64);
-    !maxima.any_greater(V::splat(high)) && maxima.any_greater(V::splat(low))
-}
-
-/// Whether each of the first `n` is.
-#[inline(always)]
-unsafe fn all_fit<V: Vector>(maxima: V, n: usize) -> bool {
-    let [low, high] = [FITTING.0, FITTING.1].map(V::Scalar::from_f64);
-    !maxima.any_greater(V::splat(high)) && maxima.count_greater(V::splat(low), n) == n
-}
-
-/// What the scores of a column are shifted by: nothing if they fit, whatever its neighbours are.
-#[inline(always)]
-fn shift_unless_fitting<A: Float>(maximum: A) -> A {
-    let [low, high] = [FITTING.0, FITTING.1].map(A::from_f64);
-    if maximum > low && maximum <= high { A::ZERO } else { shift(maximum) }
-}
 
 /// The whole forward of slices that are a row each.
 pub struct ForwardRows<'a, O: Op> {
@@ -94,7 +37,7 @@ impl<O: Op> Task for ForwardRows<'_, O> {
 impl<O: Op> ForwardRows<'_, O> {
     #[inline(always)]
     unsafe fn run_rows<V: Register<O::T>, const WITH_WEIGHTS: bool>(&self) {
-        let Work { op, block, rows, len, scratch, streams, .. } = self.work;
+        let Work { op, block, rows, len, scratch, .. } = self.work;
         match len.div_ceil(V::LANES) {
             1 => return self.run_short_rows::<V, 1, WITH_WEIGHTS>(),
             2 => return self.run_short_rows::<V, 2, WITH_WEIGHTS>(),
@@ -113,15 +56,15 @@ impl<O: Op> ForwardRows<'_, O> {
             self.inverses.set(row, inverse);
             let outputs = Outputs::new(block, row);
             let inverse = V::splat(inverse);
-            let unaligned = if streams { outputs.y.unaligned::<V>() } else { None };
+            let unaligned = if block.streams { outputs.y.unaligned::<V>() } else { None };
             let head = unaligned.unwrap_or(len).min(len);
             for_registers!(V, 0..head, |i, n, FULL| {
                 let e = V::load(scratch.add(i));
-                outputs.store::<O, V, FULL, false, WITH_WEIGHTS>(op, &inputs, e, inverse, i, n);
+                outputs.store::<O, V, FULL, WITH_WEIGHTS>(op, &inputs, (e, inverse), (i, n), false);
             });
             for_registers!(V, head..len, |i, n, FULL| {
                 let e = V::load(scratch.add(i));
-                outputs.store::<O, V, FULL, true, WITH_WEIGHTS>(op, &inputs, e, inverse, i, n);
+                outputs.store::<O, V, FULL, WITH_WEIGHTS>(op, &inputs, (e, inverse), (i, n), true);
             });
         }
     }
@@ -152,10 +95,22 @@ impl<O: Op> ForwardRows<'_, O> {
             let (outputs, inverse) = (Outputs::new(&block, row), V::splat(inverse));
             for (j, &e) in z[..R - 1].iter().enumerate() {
                 let i = j * V::LANES;
-                outputs.store::<O, V, true, false, WITH_WEIGHTS>(&op, &inputs, e, inverse, i, n);
+                outputs.store::<O, V, true, WITH_WEIGHTS>(
+                    &op,
+                    &inputs,
+                    (e, inverse),
+                    (i, n),
+                    false,
+                );
             }
             let e = z[R - 1];
-            outputs.store::<O, V, false, false, WITH_WEIGHTS>(&op, &inputs, e, inverse, last, n);
+            outputs.store::<O, V, false, WITH_WEIGHTS>(
+                &op,
+                &inputs,
+                (e, inverse),
+                (last, n),
+                false,
+            );
         }
     }
 }
@@ -313,176 +268,4 @@ impl<O: Op> BackwardRows<'_, O> {
             op.put_gradients::<V, FULL, TYPICAL>(&inputs, &sinks, grad, i, n);
         });
     }
-}
-
-/// How many registers ahead columns are prefetched.
-const AHEAD: usize = 2;
-
-/// The whole forward of slices that are a column each.
-pub struct ForwardColumns<'a, O: Op> {
-    pub work: Work<'a, O>,
-    pub shifts: Saved,
-    pub inverses: Saved,
-}
-
-impl<O: Op> Task for ForwardColumns<'_, O> {
-    type Output = ();
-    #[inline(always)]
-    unsafe fn run<I: Isa>(self) {
-        if self.work.block.is_absent(WEIGHTS) {
-            self.run_columns::<Registers<O, I>, false>();
-        } else {
-            self.run_columns::<Registers<O, I>, true>();
-        }
-    }
-}
-
-impl<O: Op> ForwardColumns<'_, O> {
-    #[inline(always)]
-    unsafe fn run_columns<V: Register<O::T>, const WITH_WEIGHTS: bool>(&self) {
-        for_registers!(V, 0..self.work.len, |i, n, FULL| {
-            self.run_register::<V, FULL, WITH_WEIGHTS>(i, n);
-        });
-    }
-
-    #[inline(always)]
-    unsafe fn run_register<V: Register<O::T>, const FULL: bool, const WITH_WEIGHTS: bool>(
-        &self,
-        i: usize,
-        n: usize,
-    ) {
-        let Work { op, block, rows, scratch, .. } = self.work;
-        let mut shifts = V::splat(Acc::<O>::ZERO);
-        let (mut sums, maxima) = column_exponentials::<O, V, FULL>(&self.work, shifts, i, n);
-        // The only element of a slice has a weight of one, exactly.
-        if rows == 1 || !all_fit(maxima, n) {
-            shifts = if rows == 1 { map(maxima, shift) } else { map(maxima, shift_unless_fitting) };
-            (sums, _) = column_exponentials::<O, V, FULL>(&self.work, shifts, i, n);
-        }
-        let inverses = map(sums, inverse);
-        if !self.shifts.data.is_null() {
-            save(&self.shifts, shifts, i, n);
-            save(&self.inverses, inverses, i, n);
-        }
-        for row in 0..rows {
-            let outputs = Outputs::new(block, row);
-            let inputs = op.inputs(block, row);
-            let e = V::load(scratch.add(row * V::LANES));
-            outputs.store::<O, V, FULL, false, WITH_WEIGHTS>(op, &inputs, e, inverses, i, n);
-        }
-    }
-}
-
-/// 2^(score − shift) of the columns from `i` on into the scratch, a register a row; sums and maxima.
-#[inline(always)]
-unsafe fn column_exponentials<O: Op, V: Register<O::T>, const FULL: bool>(
-    work: &Work<O>,
-    shifts: V,
-    i: usize,
-    n: usize,
-) -> (V, V) {
-    let mut maxima = V::splat(Acc::<O>::NEG_INFINITY);
-    let mut total = Summation::<V>::new();
-    let mut start = 0;
-    while start < work.rows {
-        let end = work.rows.min(start + PART);
-        let mut part = V::splat(Acc::<O>::ZERO);
-        for row in start..end {
-            let inputs = work.op.inputs(work.block, row);
-            // Rows lie too far apart for the processor to see where this goes.
-            work.op.prefetch(&inputs, i + AHEAD * V::LANES);
-            let z = work.op.score::<V, FULL>(&inputs, i, n);
-            maxima = z.max(maxima);
-            let e = z.sub(shifts).exp2();
-            e.store(work.scratch.add(row * V::LANES));
-            part = part.add(e);
-        }
-        total.add_part(part);
-        start = end;
-    }
-    (total.lanes(), maxima)
-}
-
-/// The whole backward of slices that are a column each.
-pub struct BackwardColumns<'a, O: Op> {
-    pub work: Work<'a, O>,
-    pub shifts: Saved,
-    pub inverses: Saved,
-}
-
-impl<O: Op> Task for BackwardColumns<'_, O> {
-    type Output = ();
-    #[inline(always)]
-    unsafe fn run<I: Isa>(self) {
-        for_registers!(Registers<O, I>, 0..self.work.len, |i, n, FULL| {
-            self.run_register::<Registers<O, I>, FULL>(i, n);
-        });
-    }
-}
-
-impl<O: Op> BackwardColumns<'_, O> {
-    #[inline(always)]
-    unsafe fn run_register<V: Register<O::T>, const FULL: bool>(&self, i: usize, n: usize) {
-        let Work { op, block, rows, scratch, .. } = self.work;
-        let shifts = restore::<V>(&self.shifts, i, n);
-        let inverse = restore::<V>(&self.inverses, i, n);
-        let mut total = Summation::<V>::new();
-        let mut start = 0;
-        while start < rows {
-            let end = rows.min(start + PART);
-            let mut part = V::splat(Acc::<O>::ZERO);
-            for row in start..end {
-                let inputs = op.inputs(block, row);
-                op.prefetch(&inputs, i + AHEAD * V::LANES);
-                let z = op.score::<V, FULL>(&inputs, i, n);
-                let a = z.sub(shifts).exp2().mul(inverse);
-                a.store(scratch.add(row * V::LANES));
-                let value = op.value::<V, FULL>(&inputs, i, n);
-                let (_, da) = Arriving::<O::T>::new(block, row).load::<V, FULL>(value, i, n);
-                part = part.add(zero_if_empty(a.mul(da), inverse));
-            }
-            total.add_part(part);
-            start = end;
-        }
-        let dot = total.lanes();
-        for row in 0..rows {
-            let inputs = op.inputs(block, row);
-            let a = V::load(scratch.add(row * V::LANES));
-            let value = op.value::<V, FULL>(&inputs, i, n);
-            let (y, da) = Arriving::<O::T>::new(block, row).load::<V, FULL>(value, i, n);
-            let grad = Upstream { y, z: a.mul(da.sub(dot)), v: y.mul(a), inverse };
-            op.put_gradients::<V, FULL, false>(&inputs, &op.gradients(block, row), grad, i, n);
-        }
-    }
-}
-
-/// The widest register's lanes in memory.
-type InMemory<A> = [A; crate::layout::WIDEST];
-
-#[inline(always)]
-unsafe fn map<V: Vector>(x: V, f: impl Fn(V::Scalar) -> V::Scalar) -> V {
-    let mut lanes: InMemory<V::Scalar> = [V::Scalar::ZERO; crate::layout::WIDEST];
-    x.store(lanes.as_mut_ptr());
-    for lane in &mut lanes[..V::LANES] {
-        *lane = f(*lane);
-    }
-    V::load(lanes.as_ptr())
-}
-
-#[inline(always)]
-unsafe fn save<V: Vector>(saved: &Saved, x: V, i: usize, n: usize) {
-    let mut lanes: InMemory<V::Scalar> = [V::Scalar::ZERO; crate::layout::WIDEST];
-    x.store(lanes.as_mut_ptr());
-    for (lane, &x) in lanes[..n].iter().enumerate() {
-        saved.set(i + lane, x);
-    }
-}
-
-#[inline(always)]
-unsafe fn restore<V: Vector>(saved: &Saved, i: usize, n: usize) -> V {
-    let mut lanes: InMemory<V::Scalar> = [V::Scalar::ZERO; crate::layout::WIDEST];
-    for (lane, x) in lanes[..n].iter_mut().enumerate() {
-        *x = *saved.at(i + lane);
-    }
-    V::load(lanes.as_ptr())
 }

@@ -1,0 +1,205 @@
+//! Operands whose elements do not lie side by side are copied, block by block, and so are results.
+
+use crate::block::{Block, Role};
+use crate::layout::{Axis, MAX_OPERANDS, PerOperand};
+use crate::numerics::Float;
+use std::alloc::{Layout as Memory, alloc, alloc_zeroed, dealloc, handle_alloc_error};
+use std::cell::Cell;
+
+/// Memory that starts at a cache line.
+pub struct Scratch {
+    p: *mut u8,
+    memory: Memory,
+}
+
+// It is owned memory like any other.
+unsafe impl Send for Scratch {}
+unsafe impl Sync for Scratch {}
+
+impl Scratch {
+    pub fn zeroed(bytes: usize) -> Scratch {
+        Self::from(alloc_zeroed, bytes)
+    }
+
+    /// Memory that holds anything until it is written.
+    pub fn unset(bytes: usize) -> Scratch {
+        Self::from(alloc, bytes)
+    }
+
+    fn from(allocate: unsafe fn(Memory) -> *mut u8, bytes: usize) -> Scratch {
+        let memory = Memory::from_size_align(bytes.max(64), 64).expect("scratch fits in memory");
+        // SAFETY: the size is not zero.
+        let p = unsafe { allocate(memory) };
+        if p.is_null() {
+            handle_alloc_error(memory);
+        }
+        Scratch { p, memory }
+    }
+
+    pub fn as_ptr<T>(&self) -> *mut T {
+        self.p.cast()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        unsafe { dealloc(self.p, self.memory) }
+    }
+}
+
+/// How the operands of a layout become blocks, and the memory for copies of those whose elements do
+/// not lie side by side: strided ones, and ones that are broadcast along the inner axis.
+pub struct Staging {
+    copied: PerOperand<bool>,
+    item: PerOperand<usize>,
+    role: PerOperand<Role>,
+    planes: Axis,
+    rows: Axis,
+    inner: Axis,
+    /// Where the copies start, operand by operand.
+    start: PerOperand<usize>,
+    memory: Option<Scratch>,
+    /// What has been copied last of each input, so that one which is the same in the next block is not
+    /// copied again.
+    last: PerOperand<Cell<Copied>>,
+    streams: bool,
+}
+
+/// Where an input's copy is from, and its rows and their length.
+type Copied = (*mut u8, usize, usize);
+
+impl Staging {
+    /// For blocks of at most `max_rows` rows of `max_len`.
+    pub fn new(
+        [planes, rows, inner]: [Axis; 3],
+        item: PerOperand<usize>,
+        role: PerOperand<Role>,
+        present: PerOperand<bool>,
+        (max_rows, max_len): (usize, usize),
+        streams: bool,
+    ) -> Staging {
+        let copied = std::array::from_fn(|j| {
+            present[j] && inner.strides[j] != item[j] as isize && max_len > 1
+        });
+        let mut start = [0; MAX_OPERANDS];
+        let mut bytes = 0;
+        for j in (0..MAX_OPERANDS).filter(|&j| copied[j]) {
+            start[j] = bytes;
+            bytes += (max_rows * max_len * item[j]).next_multiple_of(64);
+        }
+        let memory = (bytes > 0).then(|| Scratch::unset(bytes));
+        let last = std::array::from_fn(|_| Cell::new((std::ptr::null_mut(), 0, 0)));
+        Staging { copied, item, role, planes, rows, inner, start, memory, last, streams }
+    }
+
+    /// The block at `base` (every operand's address of its first element), its copies made.
+    ///
+    /// Inputs must not change between blocks, unless they are outputs of the same elements.
+    pub unsafe fn open(&self, base: &PerOperand<*mut u8>, rows: usize, len: usize) -> Block {
+        let (plane, row) = (self.planes.strides, self.rows.strides);
+        let mut block = Block { base: *base, plane, row, role: self.role, streams: self.streams };
+        if let Some(memory) = &self.memory {
+            for j in (0..MAX_OPERANDS).filter(|&j| self.copied[j]) {
+                block.base[j] = memory.as_ptr::<u8>().add(self.start[j]);
+                block.row[j] = (len * self.item[j]) as isize;
+                let wanted = (base[j], rows, len);
+                if self.last[j].replace(wanted) != wanted || self.role[j] != Role::Input {
+                    self.copy_in(&block, j, base[j], rows, len);
+                }
+            }
+        }
+        block
+    }
+
+    unsafe fn copy_in(&self, block: &Block, j: usize, from: *mut u8, rows: usize, len: usize) {
+        let item = self.item[j];
+        for row in 0..rows {
+            let from = from.offset(row as isize * self.rows.strides[j]);
+            let to = block.base[j].add(row * len * item);
+            match self.role[j] {
+                Role::Input => {
+                    copy_strided(to, item as isize, from, self.inner.strides[j], item, len)
+                }
+                Role::Accumulate => to.write_bytes(0, len * item),
+                Role::Store => {}
+            }
+        }
+    }
+
+    /// Bring the copied outputs of a block back to where they belong.
+    pub unsafe fn close<A: Float>(
+        &self,
+        block: &Block,
+        base: &PerOperand<*mut u8>,
+        rows: usize,
+        len: usize,
+    ) {
+        for j in (0..MAX_OPERANDS).filter(|&j| self.copied[j] && self.role[j] != Role::Input) {
+            let (item, stride) = (self.item[j], self.inner.strides[j]);
+            for row in 0..rows {
+                let from = block.base[j].offset(row as isize * block.row[j]);
+                let to = base[j].offset(row as isize * self.rows.strides[j]);
+                match self.role[j] {
+                    Role::Store => copy_strided(to, stride, from, item as isize, item, len),
+                    _ => add_strided::<A>(to, stride, from.cast(), len),
+                }
+            }
+        }
+    }
+}
+
+unsafe fn copy_strided(
+    to: *mut u8,
+    to_step: isize,
+    from: *const u8,
+    from_step: isize,
+    item: usize,
+    count: usize,
+) {
+    macro_rules! copy {
+        ($type:ty) => {{
+            let aligned = to as usize % align_of::<$type>() == 0;
+            if from_step == 0 && to_step == size_of::<$type>() as isize && aligned {
+                let value = from.cast::<$type>().read_unaligned();
+                std::slice::from_raw_parts_mut(to.cast::<$type>(), count).fill(value);
+                return;
+            }
+            for i in 0..count as isize {
+                let value = from.offset(i * from_step).cast::<$type>().read_unaligned();
+                to.offset(i * to_step).cast::<$type>().write_unaligned(value);
+            }
+        }};
+    }
+    match item {
+        1 => copy!(u8),
+        2 => copy!(u16),
+        4 => copy!(u32),
+        _ => copy!(u64),
+    }
+}
+
+unsafe fn add_strided<A: Float>(to: *mut u8, to_step: isize, from: *const A, count: usize) {
+    let from = std::slice::from_raw_parts(from, count);
+    if to_step == 0 {
+        let to = to.cast::<A>();
+        *to = *to + sum(from);
+        return;
+    }
+    for (i, &x) in from.iter().enumerate() {
+        let to = to.offset(i as isize * to_step).cast::<A>();
+        *to = *to + x;
+    }
+}
+
+/// In 16 partial sums, which a compiler can keep in registers.
+fn sum<A: Float>(x: &[A]) -> A {
+    let mut sums = [A::ZERO; 16];
+    let chunks = x.chunks_exact(16);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for (sum, &x) in sums.iter_mut().zip(chunk) {
+            *sum = *sum + x;
+        }
+    }
+    sums.iter().chain(rest).fold(A::ZERO, |a, &b| a + b)
+}
