@@ -4,6 +4,7 @@
 //! in the order of the groups. The number of groups depends on the shapes alone, so the bits of the
 //! result don't depend on the number of threads.
 
+use crate::dims::Dims;
 use crate::layout::Operand;
 use crate::numerics::{Element, Float};
 use crate::parallel;
@@ -50,7 +51,7 @@ impl Accumulators {
             let axes: Vec<usize> = (0..shape.len()).filter(has_axis).collect();
             let described = axes.iter().map(|&d| (shape[d], operand.strides[d])).collect();
             let mut size = 1;
-            let mut strides = vec![0; shape.len()];
+            let mut strides = Dims::of_default(shape.len());
             for &d in axes.iter().rev() {
                 strides[d] = (size * result.item) as isize;
                 size *= shape[d];
@@ -74,7 +75,8 @@ impl Accumulators {
 
     pub fn allocate(mut self, groups: usize) -> Accumulators {
         self.groups = groups;
-        self.memory = Some(Scratch::zeroed(groups * self.size * self.item));
+        let bytes = groups * self.size * self.item;
+        self.memory = (!self.list.is_empty()).then(|| Scratch::zeroed(bytes));
         self
     }
 

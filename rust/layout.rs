@@ -13,6 +13,8 @@
 //!
 //! whose two innermost loops are a [`crate::block::Block`].
 
+use crate::dims::Dims;
+
 /// The most operands that a kernel has: inputs, outputs, statistics and gradients.
 pub const MAX_OPERANDS: usize = 20;
 
@@ -28,7 +30,7 @@ pub type PerOperand<T> = [T; MAX_OPERANDS];
 pub struct Operand {
     pub data: *mut u8,
     pub item: usize,
-    pub strides: Vec<isize>,
+    pub strides: Dims<isize>,
 }
 
 // The bindings hold the arrays alive, and no two threads write the same element.
@@ -37,7 +39,7 @@ unsafe impl Sync for Operand {}
 
 impl Operand {
     pub fn absent() -> Self {
-        Operand { data: std::ptr::null_mut(), item: 1, strides: Vec::new() }
+        Operand { data: std::ptr::null_mut(), item: 1, strides: Dims::new() }
     }
 
     pub fn is_absent(&self) -> bool {
@@ -90,21 +92,21 @@ pub struct Layout {
 impl Layout {
     /// `primary` is the operand whose memory decides the order: the output.
     pub fn new(shape: &[usize], softmax: &[bool], operands: &[Operand], primary: usize) -> Layout {
-        let mut axes: Vec<(Axis, bool)> = Vec::with_capacity(shape.len());
-        for (d, (&size, &is_softmax)) in shape.iter().zip(softmax).enumerate() {
-            if size != 1 {
-                let mut axis = Axis { size, ..Axis::UNIT };
-                for (stride, operand) in axis.strides.iter_mut().zip(operands) {
-                    *stride = operand.strides.get(d).copied().unwrap_or(0);
-                }
-                axes.push((axis, is_softmax));
-            }
-        }
-        let distance = |axis: &Axis| axis.strides[primary].unsigned_abs();
-        axes.sort_by_key(|(axis, _)| std::cmp::Reverse(distance(axis)));
-        let mut batch = merged(axes.iter().filter(|(_, is_softmax)| !is_softmax));
-        let mut softmax = merged(axes.iter().filter(|(_, is_softmax)| *is_softmax));
+        let stride = |operand: &Operand, d: usize| operand.strides.get(d).copied().unwrap_or(0);
+        let mut order: Dims<usize> = (0..shape.len()).filter(|&d| shape[d] != 1).collect();
+        order.sort_by_key(|&d| std::cmp::Reverse(stride(&operands[primary], d).unsigned_abs()));
+        let axis = |&d: &usize| {
+            let mut axis = Axis { size: shape[d], ..Axis::UNIT };
+            axis.strides
+                .iter_mut()
+                .zip(operands)
+                .for_each(|(to, operand)| *to = stride(operand, d));
+            axis
+        };
+        let mut batch = merged(order.iter().filter(|&&d| !softmax[d]).map(axis));
+        let mut softmax = merged(order.iter().filter(|&&d| softmax[d]).map(axis));
 
+        let distance = |axis: &Axis| axis.strides[primary].unsigned_abs();
         let lanewise = match (batch.last(), softmax.last()) {
             (Some(b), Some(s)) => distance(b) < distance(s),
             (Some(_), None) => true,
@@ -141,14 +143,14 @@ impl Layout {
     }
 }
 
-fn merged<'a>(axes: impl Iterator<Item = &'a (Axis, bool)>) -> Vec<Axis> {
+fn merged(axes: impl Iterator<Item = Axis>) -> Vec<Axis> {
     let mut result: Vec<Axis> = Vec::new();
-    for (axis, _) in axes {
+    for axis in axes {
         match result.last_mut() {
-            Some(last) if last.merges_with(axis) => {
+            Some(last) if last.merges_with(&axis) => {
                 *last = Axis { size: last.size * axis.size, strides: axis.strides };
             }
-            _ => result.push(*axis),
+            _ => result.push(axis),
         }
     }
     result

@@ -3,6 +3,7 @@
 pub mod accumulate;
 pub mod attend;
 pub mod block;
+pub mod dims;
 pub mod dispatch;
 pub mod kernel;
 pub mod layout;

@@ -1,21 +1,24 @@
 """The compiled module: the kernels in Rust and their number of threads."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, final
 
 import torch
 
 __all__ = [
+    "EagerCall",
     "__version__",
     "available_simd",
     "elementwise_attention",
     "elementwise_attention_backward",
+    "elementwise_attention_eager",
     "elementwise_attention_forward",
     "elementwise_attention_pool2d",
     "elementwise_attention_pool2d_backward",
     "elementwise_attention_pool2d_forward",
     "elementwise_self_attention",
     "elementwise_self_attention_backward",
+    "elementwise_self_attention_eager",
     "elementwise_self_attention_forward",
     "get_num_threads",
     "set_num_threads",
@@ -57,6 +60,37 @@ def elementwise_self_attention(
 
 _Tensors = Sequence[torch.Tensor | None]
 
+@final
+class EagerCall:
+    settings: tuple[list[int], float, bool]
+    def forward(self, inputs: _Tensors) -> Any: ...
+    def backward(
+        self,
+        inputs: _Tensors,
+        wanted: Sequence[bool],
+        grad_y: torch.Tensor | None,
+        grad_a: torch.Tensor | None,
+    ) -> _Tensors | None: ...
+    def statistics(self) -> torch.Tensor: ...
+
+def elementwise_attention_eager(
+    inputs: _Tensors,
+    mask: torch.Tensor | None,
+    axis: int | Sequence[int],
+    scale: float | None,
+    residual: bool,
+    return_weights: bool,
+    cast: bool,
+) -> Any: ...
+def elementwise_self_attention_eager(
+    inputs: _Tensors,
+    mask: torch.Tensor | None,
+    axis: int | Sequence[int],
+    scale: float | None,
+    residual: bool,
+    return_weights: bool,
+    cast: bool,
+) -> Any: ...
 def elementwise_attention_forward(
     inputs: _Tensors, axes: Sequence[int], scale: float, residual: bool, outputs: _Tensors
 ) -> None: ...

@@ -58,7 +58,7 @@ impl Bench {
         let number = |i: usize| ((i * 37 + j * 11) % 101) as f32 / 50.0 - 1.0;
         let mut array: Vec<f32> = (0..rows * length).map(number).collect();
         let stride = |n: usize, stride: usize| if n == 1 { 0 } else { 4 * stride as isize };
-        let strides = vec![stride(rows, length), stride(length, 1)];
+        let strides = [stride(rows, length), stride(length, 1)].into_iter().collect();
         self.operands[j] = Operand { data: array.as_mut_ptr().cast(), item: 4, strides };
         self._memory.push(array);
     }

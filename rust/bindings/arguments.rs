@@ -2,8 +2,9 @@
 
 use super::view::View;
 use crate::attend::Call;
-use crate::dispatch::{DType, DynamicCall, OpName};
-use crate::kernel::Y;
+use crate::dims::Dims;
+use crate::dispatch::{DType, Direction, DynamicCall, OpName};
+use crate::kernel::{GRADIENTS, Y};
 use crate::layout::{MAX_OPERANDS, Operand};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -17,19 +18,19 @@ pub fn tuple(shape: &[usize]) -> String {
     }
 }
 
-/// The common shape of `views` by NumPy's rules.
-pub fn broadcast_shape(views: &[(&str, &View)]) -> PyResult<Vec<usize>> {
-    let ndim = views.iter().map(|(_, view)| view.shape.len()).max().unwrap_or(0);
+/// The common shape of the `views` that are there by NumPy's rules.
+pub fn broadcast_shape(names: &[&str], views: &[Option<View>]) -> PyResult<Vec<usize>> {
+    let ndim = views.iter().flatten().map(|view| view.shape.len()).max().unwrap_or(0);
     let mut shape = vec![1; ndim];
-    for (_, view) in views {
+    for view in views.iter().flatten() {
         for (common, &size) in shape[ndim - view.shape.len()..].iter_mut().zip(&view.shape) {
             if *common == 1 {
                 *common = size;
             } else if size != 1 && size != *common {
-                let list: Vec<_> = views
-                    .iter()
-                    .map(|(name, view)| format!("{name} {}", tuple(&view.shape)))
-                    .collect();
+                let named = names.iter().zip(views).filter_map(|(name, view)| {
+                    Some(format!("{name} {}", tuple(&view.as_ref()?.shape)))
+                });
+                let list: Vec<_> = named.collect();
                 return Err(PyValueError::new_err(format!(
                     "{}: expected shapes that broadcast against each other",
                     list.join(", ")
@@ -67,16 +68,16 @@ pub fn softmax_axes(axis: &Bound<'_, PyAny>, shape: &[usize]) -> PyResult<Vec<bo
         let found = axis.repr()?;
         Err(PyTypeError::new_err(format!("axis: expected an int or a tuple of ints, got {found}")))
     };
-    let list: Vec<isize> = match axis.cast::<PyTuple>() {
+    let list: Dims<isize> = match axis.cast::<PyTuple>() {
         Ok(items) => items.iter().map(|item| as_int(&item)).collect::<PyResult<_>>()?,
-        Err(_) => vec![as_int(axis)?],
+        Err(_) => [as_int(axis)?][..].into(),
     };
     let ndim = shape.len() as isize;
     if list.is_empty() {
         return Err(PyValueError::new_err("axis: expected at least one axis, got ()"));
     }
     let mut softmax = vec![false; shape.len()];
-    for i in list {
+    for &i in &list {
         let d = if i < 0 { i + ndim } else { i };
         if d < 0 || d >= ndim {
             return Err(PyValueError::new_err(format!(
@@ -106,12 +107,14 @@ pub fn scale(given: Option<f64>, shape: &[usize], softmax: &[bool]) -> f64 {
 /// A call of `op` on `inputs`, without outputs as yet.
 pub fn call(
     op: OpName,
+    direction: Direction,
     inputs: &[Option<View>],
     shape: Vec<usize>,
     softmax: Vec<bool>,
     scale: f64,
 ) -> DynamicCall {
-    let mut operands = vec![Operand::absent(); MAX_OPERANDS];
+    let gradients = if direction == Direction::Forward { 0 } else { MAX_OPERANDS - GRADIENTS };
+    let mut operands = vec![Operand::absent(); GRADIENTS + gradients];
     for (operand, input) in operands[..Y].iter_mut().zip(inputs) {
         if let Some(view) = input {
             *operand = view.operand(&shape);

@@ -1,11 +1,12 @@
 //! The ops on NumPy arrays and what NumPy makes arrays of.
 
 use super::arguments::{self, broadcast_shape, check_broadcasts_to, softmax_axes, tuple};
-use super::view::{View, dtype_name, is_writeable};
+use super::view::{View, array_dtype, dtype_name, is_writeable};
+use crate::dims::Dims;
 use crate::dispatch::{DType, Direction, OpName};
 use crate::kernel::{WEIGHTS, Y};
 use numpy::npyffi::flags::NPY_ARRAY_ALIGNED;
-use numpy::npyffi::{NpyTypes, PY_ARRAY_API, get_type_object, npy_intp};
+use numpy::npyffi::{NPY_ORDER, NpyTypes, PY_ARRAY_API, get_type_object, npy_intp};
 use numpy::{PyArrayDescr, PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -14,8 +15,8 @@ use pyo3::types::PyDict;
 
 pub type Array<'py> = Bound<'py, PyUntypedArray>;
 
-/// Below this many elements, giving the GIL away costs more than it brings.
-const GIL_THRESHOLD: usize = 4096;
+/// What there is of each input; no op has more.
+type Inputs<T> = [Option<T>; 8];
 
 /// softmax(scale · q∘k [+ mask]) ∘ v on arrays; see the Python function of this name.
 #[pyfunction]
@@ -68,32 +69,25 @@ fn run<'py>(
     let py = axis.py();
     let simd = super::simd()?;
     let arrays = as_arrays(py, op.inputs(), op.mask(), objects)?;
-    let first = arrays[0].as_ref().expect("the first input is required");
-    let views: Vec<Option<View>> = arrays.iter().map(|a| a.as_ref().map(View::of_array)).collect();
-    let names = op.inputs();
+    let views: Inputs<View> = std::array::from_fn(|j| arrays[j].as_ref().map(View::of_array));
     let mask = op.mask();
-    let named: Vec<_> = names[..mask]
-        .iter()
-        .zip(&views)
-        .filter_map(|(name, view)| Some((*name, view.as_ref()?)))
-        .collect();
-    let shape = broadcast_shape(&named)?;
+    let shape = broadcast_shape(op.inputs(), &views[..mask])?;
     let softmax = softmax_axes(axis, &shape)?;
     if let Some(view) = &views[mask] {
         check_broadcasts_to("mask", view, &shape, "the result")?;
     }
     let y = match out {
-        Some(out) => checked_out(out, first, &shape, &named, &views[mask])?,
-        None => empty_like(first, &shape)?,
+        Some(out) => checked_out(out, &arrays[0], &shape, op.inputs(), &views)?,
+        None => empty_result(&arrays[..mask], &shape)?,
     };
-    let weights = return_weights.then(|| empty_like(first, &shape)).transpose()?;
+    let weights = return_weights.then(|| empty_result(&arrays[..mask], &shape)).transpose()?;
     let scale = arguments::scale(scale, &shape, &softmax);
-    let mut call = arguments::call(op, &views, shape, softmax, scale);
+    let mut call = arguments::call(op, Direction::Forward, &views, shape, softmax, scale);
     call.call.operands[Y] = View::of_array(&y).operand(&call.call.shape);
     if let Some(weights) = &weights {
         call.call.operands[WEIGHTS] = View::of_array(weights).operand(&call.call.shape);
     }
-    if y.len() < GIL_THRESHOLD {
+    if y.len() < super::GIL_THRESHOLD {
         call.run(Direction::Forward, simd);
     } else {
         py.detach(|| call.run(Direction::Forward, simd));
@@ -110,15 +104,12 @@ pub fn as_arrays<'py>(
     names: &[&str],
     mask: usize,
     objects: &[Option<&Bound<'py, PyAny>>],
-) -> PyResult<Vec<Option<Array<'py>>>> {
-    let mut arrays = Vec::with_capacity(objects.len());
+) -> PyResult<Inputs<Array<'py>>> {
+    let mut arrays = Inputs::default();
     let mut common: Option<DType> = None;
     let mut differ = false;
     for (j, object) in objects.iter().enumerate() {
-        let Some(object) = object else {
-            arrays.push(None);
-            continue;
-        };
+        let Some(object) = object else { continue };
         let array = as_array(names[j], object)?;
         let dtype = checked_dtype(names[j], &array, j == mask)?;
         if dtype != DType::Bool {
@@ -126,14 +117,14 @@ pub fn as_arrays<'py>(
             differ |= common.is_some_and(|common| common != dtype);
             common = common.or(Some(dtype));
         }
-        arrays.push(Some(array));
+        arrays[j] = Some(array);
     }
     if differ {
         let dtypes: Vec<_> = arrays[..mask].iter().flatten().map(|array| array.dtype()).collect();
         let dtype =
             numpy(py)?.call_method1("result_type", pyo3::types::PyTuple::new(py, dtypes)?)?;
         for array in arrays.iter_mut().flatten() {
-            if View::of_array(array).dtype != Some(DType::Bool) {
+            if array_dtype(array) != Some(DType::Bool) {
                 *array = cast(array, &dtype)?;
             }
         }
@@ -177,7 +168,7 @@ fn cast<'py>(array: &Array<'py>, dtype: &Bound<'py, PyAny>) -> PyResult<Array<'p
 }
 
 fn checked_dtype(name: &str, array: &Array<'_>, is_mask: bool) -> PyResult<DType> {
-    match View::of_array(array).dtype {
+    match array_dtype(array) {
         Some(DType::Bool) if !is_mask => {}
         Some(dtype) => return Ok(dtype),
         None => {}
@@ -194,10 +185,10 @@ fn checked_dtype(name: &str, array: &Array<'_>, is_mask: bool) -> PyResult<DType
 /// `out` if the result can be written there.
 fn checked_out<'py>(
     out: &Bound<'py, PyAny>,
-    like: &Array<'py>,
+    like: &Option<Array<'py>>,
     shape: &[usize],
-    inputs: &[(&str, &View)],
-    mask: &Option<View>,
+    names: &[&str],
+    inputs: &[Option<View>],
 ) -> PyResult<Array<'py>> {
     let Ok(array) = out.cast::<PyUntypedArray>() else {
         let found = out.get_type().fully_qualified_name()?;
@@ -205,11 +196,12 @@ fn checked_out<'py>(
     };
     let view = View::of_array(array);
     let aligned = unsafe { (*array.as_array_ptr()).fields.flags & NPY_ARRAY_ALIGNED != 0 };
-    if view.dtype != View::of_array(like).dtype {
+    let like = like.as_ref().expect("the first input is required");
+    if view.dtype != array_dtype(like) {
         let (expected, found) = (dtype_name(like)?, dtype_name(array)?);
         return Err(PyTypeError::new_err(format!("out: expected dtype {expected}, got {found}")));
     }
-    if view.shape != shape {
+    if view.shape[..] != *shape {
         let (expected, found) = (tuple(shape), tuple(&view.shape));
         return Err(PyValueError::new_err(format!("out: expected shape {expected}, got {found}")));
     }
@@ -218,9 +210,10 @@ fn checked_out<'py>(
             "out: expected a writeable and aligned array, got one that is not",
         ));
     }
-    let mask = mask.as_ref().map(|mask| ("mask", mask));
-    for (name, input) in inputs.iter().copied().chain(mask) {
-        check_overlap(&view, name, input)?;
+    for (name, input) in names.iter().zip(inputs) {
+        if let Some(input) = input {
+            check_overlap(&view, name, input)?;
+        }
     }
     if view.shape.iter().zip(&view.strides).any(|(&n, &s)| n > 1 && s == 0) {
         return Err(PyValueError::new_err(
@@ -241,10 +234,32 @@ fn check_overlap(out: &View, name: &str, input: &View) -> PyResult<()> {
     Ok(())
 }
 
-/// An uninitialised array of the element type of `like`, in its order of axes where that is Fortran's.
-fn empty_like<'py>(like: &Array<'py>, shape: &[usize]) -> PyResult<Array<'py>> {
-    let fortran = like.is_fortran_contiguous() && !like.is_c_contiguous();
-    empty(like.py(), &like.dtype(), shape, fortran)
+/// An uninitialised array of the inputs' element type, in the memory order of the first input of that
+/// shape.
+fn empty_result<'py>(inputs: &[Option<Array<'py>>], shape: &[usize]) -> PyResult<Array<'py>> {
+    let first = inputs[0].as_ref().expect("the first input is required");
+    match inputs.iter().flatten().find(|array| array.shape() == shape) {
+        Some(like) => empty_like(like),
+        None => empty(first.py(), &first.dtype(), shape, false),
+    }
+}
+
+/// An uninitialised array whose axes lie in memory as those of `like`.
+fn empty_like<'py>(like: &Array<'py>) -> PyResult<Array<'py>> {
+    if like.is_c_contiguous() {
+        return empty(like.py(), &like.dtype(), like.shape(), false);
+    }
+    unsafe {
+        let (order, no_subclass) = (NPY_ORDER::NPY_KEEPORDER, 0);
+        let array = PY_ARRAY_API.PyArray_NewLikeArray(
+            like.py(),
+            like.as_array_ptr(),
+            order,
+            std::ptr::null_mut(),
+            no_subclass,
+        );
+        Ok(Bound::from_owned_ptr_or_err(like.py(), array)?.cast_into_unchecked())
+    }
 }
 
 /// An uninitialised array, in C's or in Fortran's order.
@@ -254,7 +269,7 @@ pub fn empty<'py>(
     shape: &[usize],
     fortran: bool,
 ) -> PyResult<Array<'py>> {
-    let mut dims: Vec<npy_intp> = shape.iter().map(|&n| n as npy_intp).collect();
+    let mut dims: Dims<npy_intp> = shape.iter().map(|&n| n as npy_intp).collect();
     unsafe {
         let array = PY_ARRAY_API.PyArray_NewFromDescr(
             py,

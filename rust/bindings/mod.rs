@@ -3,9 +3,11 @@
 mod arguments;
 mod arrays;
 mod dlpack;
+mod eager;
 mod pool;
 mod stream;
 mod tensors;
+mod torch;
 mod view;
 
 use crate::parallel;
@@ -13,6 +15,9 @@ use crate::simd::Simd;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBool;
+
+/// Below this many elements, giving the GIL away costs more than it brings.
+const GIL_THRESHOLD: usize = 4096;
 
 /// The instruction set in use.
 fn simd() -> PyResult<Simd> {
@@ -72,6 +77,9 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(tensors::elementwise_attention_backward, module)?)?;
     module.add_function(wrap_pyfunction!(tensors::elementwise_self_attention_forward, module)?)?;
     module.add_function(wrap_pyfunction!(tensors::elementwise_self_attention_backward, module)?)?;
+    module.add_class::<eager::EagerCall>()?;
+    module.add_function(wrap_pyfunction!(eager::elementwise_attention_eager, module)?)?;
+    module.add_function(wrap_pyfunction!(eager::elementwise_self_attention_eager, module)?)?;
     module.add_function(wrap_pyfunction!(pool::elementwise_attention_pool2d, module)?)?;
     module.add_function(wrap_pyfunction!(pool::elementwise_attention_pool2d_forward, module)?)?;
     module.add_function(wrap_pyfunction!(pool::elementwise_attention_pool2d_backward, module)?)?;

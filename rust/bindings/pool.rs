@@ -24,7 +24,7 @@ pub fn elementwise_attention_pool2d<'py>(
     let simd = super::simd()?;
     // The op has no mask: no place is one's.
     let arrays = arrays::as_arrays(py, &["x", "w"], 2, &[Some(x), Some(w)])?;
-    let [Some(x), Some(w)] = &arrays[..] else { unreachable!("both were given") };
+    let [Some(x), Some(w), ..] = &arrays else { unreachable!("both were given") };
     let views = [View::of_array(x), View::of_array(w)];
     let pool = check(&views[0].shape, &views[1].shape, kernel_size, stride)
         .map_err(PyValueError::new_err)?;
@@ -101,7 +101,7 @@ fn call(pool: Pool, [x, w]: &[View; 2], y: &View) -> PyResult<Call> {
 }
 
 fn check_alike(name: &str, view: &View, shape: &[usize], like: &View) -> PyResult<()> {
-    if view.shape == shape && view.dtype == like.dtype {
+    if view.shape[..] == *shape && view.dtype == like.dtype {
         return Ok(());
     }
     let kind = |view: &View| view.dtype.map_or("another type", |dtype| dtype.name());

@@ -26,18 +26,12 @@ fn view(tensor: &Tensor<'_>) -> PyResult<Option<View>> {
 fn run(py: Python<'_>, op: OpName, direction: Direction, arguments: Arguments<'_>) -> PyResult<()> {
     let simd = super::simd()?;
     let inputs: Vec<Option<View>> = arguments.inputs.iter().map(view).collect::<PyResult<_>>()?;
-    let named: Vec<_> = op
-        .inputs()
-        .iter()
-        .zip(&inputs)
-        .filter_map(|(name, view)| Some((*name, view.as_ref()?)))
-        .collect();
-    let shape = broadcast_shape(&named)?;
+    let shape = broadcast_shape(op.inputs(), &inputs)?;
     let mut softmax = vec![false; shape.len()];
     for axis in arguments.axes {
         softmax[axis] = true;
     }
-    let mut call = call(op, &inputs, shape, softmax, arguments.scale);
+    let mut call = call(op, direction, &inputs, shape, softmax, arguments.scale);
     call.residual = arguments.residual;
     let [y, weights, statistics] = &arguments.others;
     let results = [(Y, y), (WEIGHTS, weights)].into_iter();

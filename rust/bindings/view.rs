@@ -1,6 +1,7 @@
 //! Where the memory of a NumPy array or a torch tensor lies.
 
 use super::dlpack;
+use crate::dims::Dims;
 use crate::dispatch::DType;
 use crate::layout::Operand;
 use numpy::npyffi::flags::NPY_ARRAY_WRITEABLE;
@@ -15,9 +16,9 @@ pub struct View {
     pub data: *mut u8,
     /// `None`: a type that no kernel takes.
     pub dtype: Option<DType>,
-    pub shape: Vec<usize>,
+    pub shape: Dims<usize>,
     /// In bytes.
-    pub strides: Vec<isize>,
+    pub strides: Dims<isize>,
 }
 
 impl View {
@@ -25,8 +26,8 @@ impl View {
         View {
             data: unsafe { (*array.as_array_ptr()).fields.data.cast() },
             dtype: array_dtype(array),
-            shape: array.shape().to_vec(),
-            strides: array.strides().to_vec(),
+            shape: array.shape().into(),
+            strides: array.strides().into(),
         }
     }
 
@@ -44,6 +45,12 @@ impl View {
             )));
         }
         Ok(view)
+    }
+
+    /// A torch tensor that has said that it is on the CPU and where its memory is.
+    pub fn of_plain_tensor(tensor: &Bound<'_, PyAny>) -> Option<View> {
+        let view = View::of_borrowed(&dlpack::borrow(tensor)?)?;
+        (!view.data.is_null() || view.shape.contains(&0)).then_some(view)
     }
 
     fn of_borrowed(tensor: &dlpack::Borrowed<'_>) -> Option<View> {
@@ -71,14 +78,14 @@ impl View {
         Ok(View {
             data: tensor.call_method0(intern!(py, "data_ptr"))?.extract::<usize>()? as *mut u8,
             dtype: Some(dtype),
-            shape: tensor.getattr(intern!(py, "shape"))?.extract()?,
+            shape: tensor.getattr(intern!(py, "shape"))?.extract::<Vec<usize>>()?[..].into(),
             strides: strides.into_iter().map(|s| s * dtype.item() as isize).collect(),
         })
     }
 
     /// As an operand of a call over `shape`, to which it broadcasts.
     pub fn operand(&self, shape: &[usize]) -> Operand {
-        let mut strides = vec![0; shape.len()];
+        let mut strides = Dims::of_default(shape.len());
         let missing = shape.len() - self.shape.len();
         for (d, (&size, &stride)) in self.shape.iter().zip(&self.strides).enumerate() {
             if size != 1 {
@@ -97,8 +104,8 @@ impl View {
         let part = |offset: isize| View {
             data: self.data.wrapping_offset(offset),
             dtype: self.dtype,
-            shape: self.shape[1..].to_vec(),
-            strides: self.strides[1..].to_vec(),
+            shape: self.shape[1..].into(),
+            strides: self.strides[1..].into(),
         };
         (part(0), part(step))
     }
@@ -122,7 +129,7 @@ impl View {
 }
 
 /// The element type of an array: native byte order only.
-fn array_dtype(array: &Bound<'_, PyUntypedArray>) -> Option<DType> {
+pub fn array_dtype(array: &Bound<'_, PyUntypedArray>) -> Option<DType> {
     let dtype = array.dtype();
     if dtype.is_native_byteorder() == Some(false) {
         return None;

@@ -75,7 +75,7 @@ impl Array {
     }
 
     pub fn operand(&self) -> Operand {
-        Operand { data: self.start, item: self.dtype.item(), strides: self.strides.clone() }
+        Operand { data: self.start, item: self.dtype.item(), strides: self.strides[..].into() }
     }
 
     /// Every index of the elements that it has.

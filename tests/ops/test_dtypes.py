@@ -49,6 +49,28 @@ def test_strides(order: Callable[[Any], Any], axis: Any) -> None:
     np.testing.assert_allclose(got, elementwise_attention(*copies, axis=axis), rtol=1e-6)
 
 
+@pytest.mark.parametrize("axes", [(0, 1, 2, 3), (0, 2, 3, 1), (3, 2, 1, 0), (1, 3, 0, 2)])
+@pytest.mark.parametrize("axis", [1, (2, 3)])
+def test_results_have_the_order_in_memory_of_an_input(axes: Any, axis: Any) -> None:
+    """Images whose channels come last stay so; `axes` is how the axes lie in memory."""
+    shape = np.array((2, 3, 4, 5))
+    q, k, v = (normal(*shape[list(axes)]).transpose(np.argsort(axes)) for _ in range(3))
+    expected = elementwise_attention(*(x.copy("C") for x in (q, k, v)), axis=axis)
+    strides = np.empty_like(q, order="K").strides
+    for first in (q, q[:1]):  # that is not as large as the result does not say
+        y, a = elementwise_attention(first, k, v, axis=axis, return_weights=True)
+        assert y.strides == a.strides == strides
+    np.testing.assert_allclose(elementwise_attention(q, k, v, axis=axis), expected, rtol=1e-6)
+
+
+def test_the_result_of_a_repeated_row_has_memory_of_its_own() -> None:
+    x = np.broadcast_to(normal(7), (3, 7))
+    y = elementwise_attention(x, x, x)
+    assert y.flags.writeable
+    assert y.strides == np.empty_like(x, order="K").strides
+    np.testing.assert_allclose(y, elementwise_attention(x.copy(), x, x), rtol=1e-6)
+
+
 def test_lists_are_float64_arrays() -> None:
     y = elementwise_attention([0.0, 1.0], [1.0, 1.0], [1.0, 2.0], mask=[True, True])
     assert y.dtype == np.float64

@@ -20,10 +20,15 @@ def are_tensors(**arguments: Any) -> bool:
     torch = sys.modules.get("torch")
     if torch is None:
         return False
-    tensor = torch.Tensor
-    kinds_found = {isinstance(value, tensor) for value in arguments.values() if value is not None}
-    if len(kinds_found) == 1:
-        return kinds_found.pop()
+    tensor, found = torch.Tensor, None
+    for value in arguments.values():
+        if value is not None:
+            if found is None:
+                found = isinstance(value, tensor)
+            elif isinstance(value, tensor) is not found:
+                break
+    else:
+        return bool(found)
     given = {name: value for name, value in arguments.items() if value is not None}
     kinds = ", ".join(f"{name} {_type_name(value)}" for name, value in given.items())
     raise TypeError(f"{kinds}: expected torch tensors or NumPy arrays, not both")

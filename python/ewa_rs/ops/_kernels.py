@@ -31,12 +31,11 @@ class Rust:
         scale: float,
         residual: bool,
         return_weights: bool,
-        keep_statistics: bool = True,
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
         """Output, weights (if asked for), and what the backward needs beside the inputs."""
         y = _arguments.empty_result(shape, *inputs[:-1])
         a = torch.empty_like(y) if return_weights else None
-        kept = statistics(y, shape, axes) if keep_statistics else None
+        kept = statistics(y, shape, axes)
         self._forward(inputs, axes, scale, residual, (y, a, kept))
         return y, a, kept
 

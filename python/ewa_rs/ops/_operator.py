@@ -1,7 +1,8 @@
 """An op on torch tensors: which code runs, and its gradients.
 
-An eager call on plain tensors goes straight to the kernels. Everything else (tracing, transforms,
-modes, subclasses) goes through the op that `_library` registers with torch.library.
+An eager call on plain tensors on the CPU goes straight to Rust, which looks at them and calls the
+kernels; one on CUDA goes to Triton. Everything else (tracing, transforms, modes, subclasses) goes
+through the op that `_library` registers with torch.library.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.autograd.function import _SingleLevelFunction
+from torch.compiler import is_compiling
 
+from ewa_rs import _core
 from ewa_rs.ops import _arguments, _library
 from ewa_rs.ops._backends import choose_backend
 from ewa_rs.ops._kernels import Rust
@@ -23,8 +26,6 @@ if TYPE_CHECKING:
     from ewa_rs.ops._arguments import Tensors
 
 _PLAIN = (Tensor, torch.nn.Parameter)
-_FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-_STRIDED = torch.strided
 _has_storage = torch._C._has_storage
 _any_requires_grad: Callable[..., bool] = torch._C._any_requires_grad
 
@@ -48,6 +49,7 @@ class Operator:
         self.formula = formula
         self.gradient_formula = gradient_formula
         self.rust = Rust(name)
+        self._eager: Callable[..., Any] = getattr(_core, f"{name}_eager")
         self.registered, self.registered_backward = _library.register(self)
 
     def __call__(
@@ -61,14 +63,14 @@ class Operator:
         return_weights: bool,
         backend: str | None,
     ) -> Any:
-        """Check the arguments and run the backend that is chosen."""
-        if is_usual(inputs):
-            promoted: list[Any] = list(inputs)
-            shape = promoted[0].shape
-        else:
-            names = self.names[:-1]
-            promoted = _arguments.promote(names, inputs)
-            shape = _arguments.broadcast_shape(names, promoted)
+        """Compute in Rust if nothing is out of the ordinary, or check what is."""
+        if out is None and (backend is None or backend == "rust"):
+            found = self.eager(inputs, mask, axis, scale, residual, return_weights)
+            if found is not None:
+                return found
+        names = self.names[:-1]
+        promoted = _arguments.promote(names, inputs)
+        shape = _arguments.broadcast_shape(names, promoted)
         axes = _arguments.normalize_axes(axis, shape)
         scale = _arguments.check_scale(scale)
         if mask is not None:
@@ -80,24 +82,49 @@ class Operator:
             y = _arguments.write_out(out, y, *promoted)
         return (y, a) if return_weights else y
 
+    def eager(
+        self,
+        inputs: Tensors,
+        mask: Tensor | None,
+        axis: int | Sequence[int],
+        scale: float | None,
+        residual: bool,
+        return_weights: bool,
+        cast: bool = False,
+    ) -> Any:
+        """Compute on plain tensors in Rust; None if they are not plain, or must be promoted.
+
+        `cast` says that the inputs have the type of autocast, if there is one.
+        """
+        if is_compiling():
+            return None
+        found = self._eager(inputs, mask, axis, scale, residual, return_weights, cast)
+        if type(found) is _core.EagerCall:
+            return Eager.apply(self, found, *inputs, mask)  # type: ignore[attr-defined]
+        return found
+
     def run(
         self, backend: str, inputs: Tensors, shape: torch.Size, settings: Any, return_weights: bool
     ) -> tuple[Tensor, Tensor | None]:
         """Output and weights by a backend."""
-        if backend != "torch" and not is_eager(inputs):
+        axes, scale, residual = settings
+        if backend == "rust":
+            *operands, mask = inputs
+            asked = (tuple(axes), scale, residual, return_weights)
+            found = self.eager(tuple(operands), mask, *asked, cast=True)
+            if found is not None:
+                return found if return_weights else (found, None)
+        if backend == "rust" or (backend == "triton" and not is_eager(inputs)):
             y, a, _ = self.registered(*inputs, *settings, return_weights)
             return y, a
-        axes, scale, residual = settings
         settings = (axes, _arguments.default_scale(scale, shape, axes), residual)
         if backend == "torch":
             y, a = self.formula(*inputs, *settings)
         elif torch.is_grad_enabled() and _any_requires_grad(*inputs):
             call = (self, self.kernels(backend), shape, settings, return_weights)
-            y, a = Eager.apply(call, *inputs)  # type: ignore[attr-defined]
+            y, a = Launched.apply(call, *inputs)  # type: ignore[attr-defined]
         else:
-            kernels = self.kernels(backend)
-            without = (False,) if backend == "rust" else ()  # nothing is kept for a backward
-            y, a, _ = kernels.forward(inputs, shape, *settings, return_weights, *without)
+            y, a, _ = self.kernels(backend).forward(inputs, shape, *settings, return_weights)
         return y, a
 
     def kernels(self, backend: str) -> Any:
@@ -138,7 +165,7 @@ class Operator:
 def is_eager(tensors: Iterable[Tensor | None]) -> bool:
     """Whether plain tensors meet no transform or mode: the kernels may look into their memory."""
     if (
-        torch.compiler.is_compiling()
+        is_compiling()
         or torch._C._are_functorch_transforms_active()
         or torch._C._len_torch_dispatch_stack()
         or torch._C._len_torch_function_stack()
@@ -152,34 +179,29 @@ def is_eager(tensors: Iterable[Tensor | None]) -> bool:
     return True
 
 
-def is_usual(inputs: Tensors) -> bool:
-    """Whether there is nothing to promote or to broadcast but to the first input's shape.
-
-    What the checks of `_arguments` would find out in three times the time.
-    """
-    first: Any = inputs[0]
-    dtype = first.dtype
-    if (
-        torch.compiler.is_compiling()
-        or dtype not in _FLOATS
-        or not first.is_cpu
-        or first.is_nested
-        or torch.is_autocast_enabled("cpu")
-    ):
-        return False
-    shape = first.shape
-    for t in inputs:
-        if t is not None:
-            if t.dtype is not dtype or not t.is_cpu or t.layout is not _STRIDED:
-                return False
-            sizes = t.shape
-            if sizes != shape and sizes != shape[len(shape) - len(sizes) :]:
-                return False
-    return True
-
-
 class Eager(_SingleLevelFunction):
-    """An eager call of the kernels. Saved for the backward: the inputs and two numbers a slice."""
+    """A call of Rust's kernels. Saved for the backward: the inputs, and two numbers a slice."""
+
+    @staticmethod
+    def forward(ctx: Any, operator: Operator, call: Any, *inputs: Tensor | None) -> Any:
+        ctx.save_for_backward(*inputs)
+        ctx.set_materialize_grads(False)
+        ctx.operator, ctx.call = operator, call
+        return call.forward(inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad_y: Tensor | None, grad_a: Tensor | None = None) -> Any:
+        call, inputs, wanted = ctx.call, ctx.saved_tensors, ctx.needs_input_grad
+        gradients = call.backward(inputs, wanted, grad_y, grad_a)
+        if gradients is None:  # not as plain as the inputs were
+            saved = (grad_y, grad_a, call.statistics())
+            found = ctx.operator.gradients(inputs, call.settings, *saved, wanted[2:])
+            gradients = None, None, *found
+        return gradients
+
+
+class Launched(_SingleLevelFunction):
+    """A call of Triton's kernels. Saved for the backward: the inputs, and two numbers a slice."""
 
     @staticmethod
     def forward(ctx: Any, call: Any, *inputs: Tensor | None) -> Any:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from numpy import ndarray
 
-from ewa_rs import _core
+from ewa_rs._core import elementwise_attention as on_arrays
 from ewa_rs.ops._arguments import are_tensors, check_array_backend
 
 if TYPE_CHECKING:
@@ -92,13 +92,11 @@ def elementwise_attention(
     >>> elementwise_attention(x, x, np.ones(3), scale=1.0).round(3)
     array([0.017, 0.047, 0.936])
     """
-    plain = type(q) is type(k) is type(v) is np.ndarray
-    if not (plain and (mask is None or type(mask) is np.ndarray)) and are_tensors(
-        q=q, k=k, v=v, mask=mask, out=out
-    ):
-        from ewa_rs.ops.elementwise_attention import torch
+    plain = type(q) is type(k) is type(v) is ndarray and (mask is None or type(mask) is ndarray)
+    if not plain and are_tensors(q=q, k=k, v=v, mask=mask, out=out):
+        from ewa_rs.ops.elementwise_attention.torch import elementwise_attention as on_tensors
 
-        return torch.elementwise_attention(q, k, v, axis, scale, mask, out, return_weights, backend)
+        return on_tensors(q, k, v, axis, scale, mask, out, return_weights, backend)
     if backend is not None:
         check_array_backend(backend)
-    return _core.elementwise_attention(q, k, v, axis, scale, mask, out, return_weights)
+    return on_arrays(q, k, v, axis, scale, mask, out, return_weights)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from numpy import ndarray
 
-from ewa_rs import _core
+from ewa_rs._core import elementwise_self_attention as on_arrays
 from ewa_rs.ops._arguments import are_tensors, check_array_backend
 
 if TYPE_CHECKING:
@@ -79,17 +79,17 @@ def elementwise_self_attention(
     array([[0.   , 0.047, 1.872]])
     """
     arrays = {"x": x, "w_q": w_q, "w_k": w_k, "w_v": w_v, "b_q": b_q, "b_k": b_k, "b_v": b_v}
-    plain = type(x) is np.ndarray and all(
-        type(a) in (np.ndarray, type(None)) for a in (*arrays.values(), mask)
+    plain = type(x) is ndarray and all(
+        type(a) in (ndarray, type(None)) for a in (*arrays.values(), mask)
     )
     if not plain and are_tensors(**arrays, mask=mask, out=out):
-        from ewa_rs.ops.elementwise_self_attention import torch
+        from ewa_rs.ops.elementwise_self_attention.torch import (
+            elementwise_self_attention as on_tensors,
+        )
 
-        return torch.elementwise_self_attention(
+        return on_tensors(
             x, w_q, w_k, w_v, b_q, b_k, b_v, axis, scale, mask, out, return_weights, backend
         )
     if backend is not None:
         check_array_backend(backend)
-    return _core.elementwise_self_attention(
-        x, w_q, w_k, w_v, b_q, b_k, b_v, axis, scale, mask, out, return_weights
-    )
+    return on_arrays(x, w_q, w_k, w_v, b_q, b_k, b_v, axis, scale, mask, out, return_weights)
