@@ -41,7 +41,7 @@ def contestants(shape: tuple[int, ...], what: str, training: bool) -> dict[str, 
 
 def op(shape: tuple[int, ...]) -> tuple[dict[str, Callable[[], Tensor]], list[Tensor]]:
     """Element-wise attention, and its operands."""
-    q, k, v = torch.randn(3, *shape).unbind()
+    q, k, v = (torch.randn(shape) for _ in range(3))
     scale = shape[-1] ** -0.5
     functions: dict[str, Callable[[], Any]] = {
         "ewa": lambda: ewa_rs.elementwise_attention(q, k, v, scale=scale),
