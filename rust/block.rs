@@ -40,6 +40,32 @@ impl Block {
         }
     }
 
+    /// The same without the rows before `row`.
+    #[inline(always)]
+    pub fn from_row(mut self, row: usize) -> Block {
+        for (base, &step) in self.base.iter_mut().zip(&self.row) {
+            *base = base.wrapping_offset(row as isize * step);
+        }
+        self
+    }
+
+    /// Of this many rows one.
+    #[inline(always)]
+    pub fn by_rows_of(mut self, count: usize) -> Block {
+        for step in &mut self.row {
+            *step *= count as isize;
+        }
+        self
+    }
+
+    /// How many rows come before one of which the results lie at a multiple of `bytes`, if there is one.
+    pub fn unaligned_rows(&self, bytes: usize) -> usize {
+        let is_result = |&j: &usize| self.role[j] == Role::Store && !self.is_absent(j);
+        let Some(result) = (0..self.role.len()).find(is_result) else { return 0 };
+        let is_aligned = |&row: &usize| (self.at::<u8>(result, row) as usize).is_multiple_of(bytes);
+        (0..bytes).find(is_aligned).unwrap_or(0)
+    }
+
     #[inline(always)]
     pub fn is_absent(&self, operand: usize) -> bool {
         self.base[operand].is_null()

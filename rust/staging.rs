@@ -1,7 +1,8 @@
 //! Operands whose elements do not lie side by side are copied, block by block, and so are results.
 
+use crate::attend::Plan;
 use crate::block::{Block, Role};
-use crate::layout::{Axis, MAX_OPERANDS, PerOperand};
+use crate::layout::{Axis, Layout, MAX_OPERANDS, PerOperand, WIDEST};
 use crate::numerics::Float;
 use std::alloc::{Layout as Memory, alloc, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::Cell;
@@ -47,10 +48,21 @@ impl Drop for Scratch {
     }
 }
 
+/// Where a block has an operand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Where it is.
+    Own,
+    /// In a copy, its elements side by side.
+    Copied,
+    /// In [`WIDEST`] copies of its only row, one behind the other.
+    Repeated,
+}
+
 /// How the operands of a layout become blocks, and the memory for copies of those whose elements do
 /// not lie side by side: strided ones, and ones that are broadcast along the inner axis.
 pub struct Staging {
-    copied: PerOperand<bool>,
+    place: PerOperand<Place>,
     item: PerOperand<usize>,
     role: PerOperand<Role>,
     planes: Axis,
@@ -69,27 +81,30 @@ pub struct Staging {
 type Copied = (*mut u8, usize, usize);
 
 impl Staging {
-    /// For blocks of at most `max_rows` rows of `max_len`.
-    pub fn new(
-        [planes, rows, inner]: [Axis; 3],
-        item: PerOperand<usize>,
-        role: PerOperand<Role>,
-        present: PerOperand<bool>,
-        (max_rows, max_len): (usize, usize),
-        streams: bool,
-    ) -> Staging {
-        let copied = std::array::from_fn(|j| {
-            present[j] && inner.strides[j] != item[j] as isize && max_len > 1
+    /// For the blocks of a plan.
+    pub fn new(plan: &Plan) -> Staging {
+        let Layout { planes, rows, inner, .. } = plan.layout;
+        let (max_rows, max_len) = plan.largest_block();
+        let place = std::array::from_fn(|j| {
+            if plan.present[j] && inner.strides[j] != plan.item[j] as isize && max_len > 1 {
+                Place::Copied
+            } else if plan.present[j] && plan.short && rows.strides[j] == 0 {
+                Place::Repeated
+            } else {
+                Place::Own
+            }
         });
         let mut start = [0; MAX_OPERANDS];
         let mut bytes = 0;
-        for j in (0..MAX_OPERANDS).filter(|&j| copied[j]) {
+        for j in (0..MAX_OPERANDS).filter(|&j| place[j] != Place::Own) {
             start[j] = bytes;
-            bytes += (max_rows * max_len * item[j]).next_multiple_of(64);
+            let rows = if place[j] == Place::Copied { max_rows } else { WIDEST };
+            bytes += (rows * max_len * plan.item[j]).next_multiple_of(64);
         }
         let memory = (bytes > 0).then(|| Scratch::unset(bytes));
         let last = std::array::from_fn(|_| Cell::new((std::ptr::null_mut(), 0, 0)));
-        Staging { copied, item, role, planes, rows, inner, start, memory, last, streams }
+        let Plan { item, role, streams, .. } = *plan;
+        Staging { place, item, role, planes, rows, inner, start, memory, last, streams }
     }
 
     /// The block at `base` (every operand's address of its first element), its copies made.
@@ -99,9 +114,10 @@ impl Staging {
         let (plane, row) = (self.planes.strides, self.rows.strides);
         let mut block = Block { base: *base, plane, row, role: self.role, streams: self.streams };
         if let Some(memory) = &self.memory {
-            for j in (0..MAX_OPERANDS).filter(|&j| self.copied[j]) {
+            for j in (0..MAX_OPERANDS).filter(|&j| self.place[j] != Place::Own) {
                 block.base[j] = memory.as_ptr::<u8>().add(self.start[j]);
-                block.row[j] = (len * self.item[j]) as isize;
+                let is_copied = self.place[j] == Place::Copied;
+                block.row[j] = if is_copied { (len * self.item[j]) as isize } else { 0 };
                 let wanted = (base[j], rows, len);
                 if self.last[j].replace(wanted) != wanted || self.role[j] != Role::Input {
                     self.copy_in(&block, j, base[j], rows, len);
@@ -111,9 +127,14 @@ impl Staging {
         block
     }
 
+    /// The rows in memory of an operand that is not where it was, of `rows` of a block.
+    fn rows(&self, j: usize, rows: usize) -> usize {
+        if self.place[j] == Place::Copied { rows } else { WIDEST }
+    }
+
     unsafe fn copy_in(&self, block: &Block, j: usize, from: *mut u8, rows: usize, len: usize) {
         let item = self.item[j];
-        for row in 0..rows {
+        for row in 0..self.rows(j, rows) {
             let from = from.offset(row as isize * self.rows.strides[j]);
             let to = block.base[j].add(row * len * item);
             match self.role[j] {
@@ -134,10 +155,11 @@ impl Staging {
         rows: usize,
         len: usize,
     ) {
-        for j in (0..MAX_OPERANDS).filter(|&j| self.copied[j] && self.role[j] != Role::Input) {
+        let is_result = |&j: &usize| self.place[j] != Place::Own && self.role[j] != Role::Input;
+        for j in (0..MAX_OPERANDS).filter(is_result) {
             let (item, stride) = (self.item[j], self.inner.strides[j]);
-            for row in 0..rows {
-                let from = block.base[j].offset(row as isize * block.row[j]);
+            for row in 0..self.rows(j, rows) {
+                let from = block.base[j].add(row * len * item);
                 let to = base[j].offset(row as isize * self.rows.strides[j]);
                 match self.role[j] {
                     Role::Store => copy_strided(to, stride, from, item as isize, item, len),

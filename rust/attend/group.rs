@@ -9,9 +9,10 @@ use crate::kernel::blocks::{Dot, Exponentials, Gradients, Results, Scores};
 use crate::kernel::columns::{BackwardColumns, ForwardColumns};
 use crate::kernel::rows::{BackwardRows, ForwardRows};
 use crate::kernel::saved::Saved;
+use crate::kernel::short::{self, ShortRows};
 use crate::kernel::stats::Stats;
 use crate::kernel::{self, Acc, GRADIENTS, INVERSE, MAXIMUM, Op};
-use crate::layout::{Form, Layout, PerOperand, count, offsets};
+use crate::layout::{Form, PerOperand, count, offsets};
 use crate::numerics::Float;
 use crate::simd::Simd;
 use crate::staging::{Scratch, Staging};
@@ -36,24 +37,17 @@ pub struct Workspace<A> {
 
 impl<A: Float> Workspace<A> {
     pub fn new(plan: &Plan) -> Workspace<A> {
-        let rows = match (plan.pieces.first(), plan.layout.form) {
-            (Some(piece), _) => piece.rows,
-            (None, Form::RowIsSlice) => 1,
-            (None, _) => count(&plan.layout.extra) * plan.layout.rows.size,
+        let scores = match (plan.pieces.first(), plan.layout.form) {
+            (Some(piece), _) => piece.rows * plan.pitch,
+            (None, Form::RowIsSlice) if plan.short => short::scratch(plan.layout.inner.size),
+            (None, Form::RowIsSlice) => plan.pitch,
+            (None, _) => count(&plan.layout.extra) * plan.layout.rows.size * plan.pitch,
         };
-        let (scores, lanes) = (rows * plan.pitch, Stats::<A>::NUMBERS * plan.statistics());
+        let lanes = Stats::<A>::NUMBERS * plan.statistics();
         let memory = Scratch::unset((scores + 2 * lanes) * size_of::<A>());
         let p = memory.as_ptr::<A>();
-        let Layout { planes, rows, inner, .. } = plan.layout;
         Workspace {
-            staging: Staging::new(
-                [planes, rows, inner],
-                plan.item,
-                plan.role,
-                plan.present,
-                plan.largest_block(),
-                plan.streams,
-            ),
+            staging: Staging::new(plan),
             scores: p,
             statistics: p.wrapping_add(scores),
             dots: p.wrapping_add(scores + lanes),
@@ -135,6 +129,10 @@ impl<O: Op> Group<'_, '_, O> {
             let data = if is_absent { plan.base[j] } else { plan.at(part.offset, j) };
             Saved { data, step: step(j), plane: plan.layout.planes.strides[j] }
         });
+        if plan.short {
+            self.short_rows(work, planes, shifts, inverses);
+            return self.space.staging.close::<Acc<O>>(&block, &base, part.rows, part.len);
+        }
         match (self.is_forward(), plan.layout.form == Form::Lanewise) {
             (true, false) => self.simd.dispatch(ForwardRows { work, planes, shifts, inverses }),
             (true, true) => self.simd.dispatch(ForwardColumns { work, shifts, inverses }),
@@ -142,6 +140,22 @@ impl<O: Op> Group<'_, '_, O> {
             (false, true) => self.simd.dispatch(BackwardColumns { work, shifts, inverses }),
         }
         self.space.staging.close::<Acc<O>>(&block, &base, part.rows, part.len);
+    }
+
+    unsafe fn short_rows(
+        &self,
+        work: kernel::Work<O>,
+        planes: usize,
+        shifts: Saved,
+        inverses: Saved,
+    ) {
+        if self.is_forward() {
+            let direction = short::Forward;
+            self.simd.dispatch(ShortRows { work, planes, shifts, inverses, direction });
+        } else {
+            let direction = short::Backward;
+            self.simd.dispatch(ShortRows { work, planes, shifts, inverses, direction });
+        }
     }
 
     /// One slice of several rows, or as many as a row is long.

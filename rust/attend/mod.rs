@@ -17,7 +17,7 @@ use crate::parallel;
 use crate::simd::Simd;
 use group::{Group, Workspace};
 use partials::{Partials, combine};
-use plan::Plan;
+pub use plan::Plan;
 
 /// A call: the broadcast shape, which of its axes the softmax goes over, and the operands by number.
 pub struct Call {

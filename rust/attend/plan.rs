@@ -3,6 +3,7 @@
 use super::Call;
 use crate::block::Role;
 use crate::dispatch::Direction;
+use crate::kernel::short::{LONGEST, LONGEST_BACKWARD};
 use crate::kernel::{Acc, GRADIENTS, INVERSE, MAXIMUM, Op, WEIGHTS, Y};
 use crate::layout::{Form, Layout, MAX_OPERANDS, Operand, PerOperand, WIDEST, count, offsets};
 
@@ -14,6 +15,8 @@ const UNIT_ELEMENTS: usize = 16 * 1024;
 const COPIED_UNIT_ELEMENTS: usize = 2 * 1024;
 /// Results of this size do not fit in most caches: whoever reads them next reads them from memory.
 const STREAMED_BYTES: usize = 16 << 20;
+/// Fewer short rows are not worth arranging.
+const FEWEST: usize = 8;
 /// Columns that are worked on side by side, so that memory is read in order.
 const SIDE_BY_SIDE: usize = 4 * WIDEST;
 
@@ -49,6 +52,8 @@ pub struct Plan {
     plane_span: usize,
     /// Elements of scratch along one row: the row's length in whole registers.
     pub pitch: usize,
+    /// Whether slices are short rows that are worked on as one long one.
+    pub short: bool,
     /// Whether outputs are so large that they had better not go through the caches.
     pub streams: bool,
     /// Empty where a unit's scores fit in the cache.
@@ -85,11 +90,13 @@ impl Plan {
                 lanes.clamp(SIDE_BY_SIDE, 1024).min(layout.inner.size)
             }
         };
-        let plane_span = if copies || layout.form != Form::RowIsSlice || span < layout.rows.size {
-            1
-        } else {
-            (unit / (span * layout.inner.size)).clamp(1, layout.planes.size)
-        };
+        let (short, repeats) = short_rows(&layout, &operands, direction);
+        let plane_span =
+            if copies || repeats || layout.form != Form::RowIsSlice || span < layout.rows.size {
+                1
+            } else {
+                (unit / (span * layout.inner.size)).clamp(1, layout.planes.size)
+            };
         let per_outer = match layout.form {
             Form::RowIsSlice => {
                 layout.planes.size.div_ceil(plane_span) * layout.rows.size.div_ceil(span)
@@ -105,6 +112,7 @@ impl Plan {
             units: count(&layout.outer) * per_outer,
             span,
             plane_span,
+            short,
             pitch: pitch.next_multiple_of(WIDEST),
             pieces: Vec::new(),
             streams: results(call, &operands, direction) >= STREAMED_BYTES,
@@ -213,6 +221,23 @@ impl Plan {
     pub fn statistics(&self) -> usize {
         if self.layout.form == Form::Lanewise { self.pitch } else { WIDEST }
     }
+}
+
+/// Whether rows are short and lie one behind the other, in every operand of which there is more than one
+/// row; and whether there is one that repeats its only row.
+fn short_rows(layout: &Layout, operands: &[Operand], direction: Direction) -> (bool, bool) {
+    let Layout { form, rows, inner, .. } = layout;
+    let is_forward = direction == Direction::Forward;
+    let lengths = 2..=if is_forward { LONGEST } else { LONGEST_BACKWARD };
+    if *form != Form::RowIsSlice || rows.size < FEWEST || !lengths.contains(&inner.size) {
+        return (false, false);
+    }
+    let in_place =
+        |&j: &usize| takes_part(j, &operands[j]) && inner.strides[j] == operands[j].item as isize;
+    let row = |j: usize| (inner.size * operands[j].item) as isize;
+    let is_short = |j: usize| rows.strides[j] == 0 || rows.strides[j] == row(j);
+    let short = (0..operands.len()).filter(in_place).all(is_short);
+    (short, (0..operands.len()).filter(in_place).any(|j| rows.strides[j] == 0))
 }
 
 /// Bytes of the results that are as large as the broadcast shape.

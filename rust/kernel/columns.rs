@@ -4,9 +4,9 @@
 //! as it goes.
 
 use super::*;
-use crate::kernel::fitting::{all_fit, shift_unless_fitting};
+use crate::kernel::fitting::{all_fit, inverses, shift_unless_fitting};
 use crate::kernel::saved::{Saved, map, restore, save};
-use crate::kernel::stats::{PART, Summation, inverse, shift};
+use crate::kernel::stats::{PART, Summation, shift};
 
 /// The most scratch that registers side by side take.
 const SCRATCH_BYTES: usize = 256 * 1024;
@@ -105,7 +105,7 @@ impl<O: Op> Pass<O> for ForwardColumns<'_, O> {
             (sums, _) = exponentials::<O, V, G, FULL>(&self.work, &shifts, at);
         }
         for g in 0..G {
-            sums[g] = map(sums[g], inverse);
+            sums[g] = inverses(sums[g]);
             if !self.shifts.data.is_null() {
                 save(&self.shifts, shifts[g], at.i + g * V::LANES, at.n);
                 save(&self.inverses, sums[g], at.i + g * V::LANES, at.n);
@@ -215,8 +215,8 @@ impl<O: Op> Pass<O> for BackwardColumns<'_, O> {
         let mut shifts = [V::splat(Acc::<O>::ZERO); G];
         let mut inverses = shifts;
         for g in 0..G {
-            shifts[g] = restore::<V>(&self.shifts, at.i + g * V::LANES, at.n);
-            inverses[g] = restore::<V>(&self.inverses, at.i + g * V::LANES, at.n);
+            shifts[g] = restore::<_, V>(&self.shifts, at.i + g * V::LANES, at.n);
+            inverses[g] = restore::<_, V>(&self.inverses, at.i + g * V::LANES, at.n);
         }
         let dots = self.dots::<V, G, FULL>(&shifts, &inverses, at);
         let Work { op, block, rows, scratch, .. } = self.work;

@@ -2,31 +2,38 @@
 //! scores as they are, in the same pass as the scores; only where a slice's maximum then turns out not
 //! to fit are they computed again, shifted by it.
 
-use crate::kernel::stats::shift;
+use crate::kernel::stats::{NOTHING, shift};
 use crate::numerics::Float;
 use crate::simd::Vector;
 
 /// Maxima of which exponentials of the scores as they are neither overflow, up to 2⁶⁰, nor lose more than
 /// the weights below 2⁻¹²² by underflow.
-const FITTING: (f64, f64) = (-4.0, 60.0);
+pub const LOW: f64 = -4.0;
+pub const HIGH: f64 = 60.0;
 
 /// Whether the greatest of some maxima is among them. False where one is NaN or infinite.
 #[inline(always)]
 pub unsafe fn fits<V: Vector>(maxima: V) -> bool {
-    let [low, high] = [FITTING.0, FITTING.1].map(V::Scalar::from_f64);
+    let [low, high] = [LOW, HIGH].map(V::Scalar::from_f64);
     !maxima.any_greater(V::splat(high)) && maxima.any_greater(V::splat(low))
 }
 
 /// Whether each of the first `n` is.
 #[inline(always)]
 pub unsafe fn all_fit<V: Vector>(maxima: V, n: usize) -> bool {
-    let [low, high] = [FITTING.0, FITTING.1].map(V::Scalar::from_f64);
+    let [low, high] = [LOW, HIGH].map(V::Scalar::from_f64);
     !maxima.any_greater(V::splat(high)) && maxima.count_greater(V::splat(low), n) == n
 }
 
 /// What the scores of a column are shifted by: nothing if they fit, whatever its neighbours are.
 #[inline(always)]
 pub fn shift_unless_fitting<A: Float>(maximum: A) -> A {
-    let [low, high] = [FITTING.0, FITTING.1].map(A::from_f64);
+    let [low, high] = [LOW, HIGH].map(A::from_f64);
     if maximum > low && maximum <= high { A::ZERO } else { shift(maximum) }
+}
+
+/// The inverses of sums of exponentials: zero where nothing was kept.
+#[inline(always)]
+pub unsafe fn inverses<V: Vector>(sums: V) -> V {
+    V::splat(V::Scalar::ONE).div(sums).zero_where_less(sums, V::splat(V::Scalar::from_f64(NOTHING)))
 }

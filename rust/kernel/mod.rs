@@ -30,11 +30,12 @@ pub mod columns;
 mod fitting;
 pub mod rows;
 pub mod saved;
+pub mod short;
 pub mod stats;
 
 use crate::block::{Block, Output, Register, Source};
 use crate::numerics::{Element, Float};
-use crate::simd::{Isa, Task, Vector};
+use crate::simd::{Isa, Lanes, Task, Vector};
 
 /// An op: how scores and values come from its inputs, and the inputs' gradients from theirs.
 ///
@@ -115,8 +116,7 @@ pub const GRADIENTS: usize = 12;
 
 #[inline(always)]
 pub(crate) unsafe fn zero_if_empty<V: Vector>(x: V, inverse: V) -> V {
-    // A sum is at least 1 and at most the length: its inverse is far above this, or zero, or NaN.
-    x.zero_where_less(inverse, V::splat(V::Scalar::from_f64(1e-30)))
+    x.zero_where_less(inverse, V::splat(V::Scalar::from_f64(stats::NOTHING)))
 }
 
 /// Where outputs (and weights, where wanted) of one row go.

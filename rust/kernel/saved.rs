@@ -1,7 +1,7 @@
 //! Shifts and inverses of slices, between registers and where the backward finds them.
 
 use crate::numerics::Float;
-use crate::simd::Vector;
+use crate::simd::{Lanes, Vector};
 
 /// Where the shifts and inverses of slices lie: the first's, and the distance in bytes to the next. Null
 /// where nobody wants them.
@@ -17,6 +17,17 @@ impl Saved {
     #[inline(always)]
     pub fn advance(&mut self) {
         self.data = self.data.wrapping_offset(self.plane);
+    }
+
+    /// Those from slice `slice` on.
+    #[inline(always)]
+    pub fn from(&self, slice: usize) -> Saved {
+        Saved { data: self.data.wrapping_offset(slice as isize * self.step), ..*self }
+    }
+
+    #[inline(always)]
+    fn is_dense<A>(&self) -> bool {
+        self.step == size_of::<A>() as isize
     }
 
     #[inline(always)]
@@ -46,7 +57,15 @@ pub unsafe fn map<V: Vector>(x: V, f: impl Fn(V::Scalar) -> V::Scalar) -> V {
 }
 
 #[inline(always)]
-pub unsafe fn save<V: Vector>(saved: &Saved, x: V, i: usize, n: usize) {
+pub unsafe fn save<A: Float, V: Vector<Scalar = A> + Lanes<A>>(
+    saved: &Saved,
+    x: V,
+    i: usize,
+    n: usize,
+) {
+    if saved.is_dense::<V::Scalar>() {
+        return x.store_to::<false>(saved.at(i), n);
+    }
     let mut lanes: InMemory<V::Scalar> = [V::Scalar::ZERO; crate::layout::WIDEST];
     x.store(lanes.as_mut_ptr());
     for (lane, &x) in lanes[..n].iter().enumerate() {
@@ -55,7 +74,14 @@ pub unsafe fn save<V: Vector>(saved: &Saved, x: V, i: usize, n: usize) {
 }
 
 #[inline(always)]
-pub unsafe fn restore<V: Vector>(saved: &Saved, i: usize, n: usize) -> V {
+pub unsafe fn restore<A: Float, V: Vector<Scalar = A> + Lanes<A>>(
+    saved: &Saved,
+    i: usize,
+    n: usize,
+) -> V {
+    if saved.is_dense::<V::Scalar>() {
+        return V::load_from::<false>(saved.at(i), n);
+    }
     let mut lanes: InMemory<V::Scalar> = [V::Scalar::ZERO; crate::layout::WIDEST];
     for (lane, x) in lanes[..n].iter_mut().enumerate() {
         *x = *saved.at(i + lane);

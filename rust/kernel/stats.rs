@@ -191,6 +191,9 @@ pub fn shift<A: Float>(maximum: A) -> A {
     if maximum == A::NEG_INFINITY { A::ZERO } else { maximum }
 }
 
+/// Sums of exponentials, and their inverses, are above this where anything was kept.
+pub const NOTHING: f64 = 1e-30;
+
 /// The inverse of a sum of exponentials: zero where nothing was kept.
 #[inline(always)]
 pub fn inverse<A: Float>(sum: A) -> A {

@@ -106,6 +106,10 @@ impl<S: Float, const N: usize> Vector for Array<S, N> {
         (Array(std::array::from_fn(lane)), Array(std::array::from_fn(|i| lane(N + i))))
     }
     #[inline(always)]
+    unsafe fn pick(self, lanes: *const u8) -> Self {
+        Array(std::array::from_fn(|i| self.0[*lanes.add(i) as usize]))
+    }
+    #[inline(always)]
     unsafe fn extract(self) -> S {
         self.0[0]
     }

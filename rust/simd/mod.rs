@@ -53,6 +53,8 @@ pub trait Vector: Copy {
     unsafe fn deinterleave(self, next: Self) -> (Self, Self);
     /// Two registers of which `self` has the even and `odd` the odd lanes.
     unsafe fn interleave(self, odd: Self) -> (Self, Self);
+    /// For each lane the one of `self` that its byte of `lanes` names.
+    unsafe fn pick(self, lanes: *const u8) -> Self;
     /// The first lane.
     unsafe fn extract(self) -> Self::Scalar;
     unsafe fn reduce_sum(self) -> Self::Scalar;

@@ -27,7 +27,7 @@ fn numbers_that_are_none_stay_in_their_slice() {
         for softmax in [0, 1] {
             for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
                 for place in [[0, 0], [7, 21], [39, 40]] {
-                    for shape in [[40, 41], [1, 41], [40, 1]] {
+                    for shape in [[40, 41], [1, 41], [40, 1], [40, 9]] {
                         check_special(&Case::new(op, DType::F32, &shape, &[softmax]), bad, place);
                     }
                 }
@@ -76,7 +76,9 @@ fn check_special(case: &Case, bad: f64, place: [usize; 2]) {
 #[test]
 fn slices_without_anything_kept_are_exactly_zero() {
     for op in OPS {
-        for (softmax, shape) in [(1, [3, 37]), (0, [37, 3]), (1, [2, 33_000]), (0, [2_100, 17])] {
+        for (softmax, shape) in
+            [(1, [3, 37]), (1, [37, 9]), (0, [37, 3]), (1, [2, 33_000]), (0, [2_100, 17])]
+        {
             for kind in [MaskKind::Boolean, MaskKind::Additive] {
                 let mut case = Case::new(op, DType::F32, &shape, &[softmax]);
                 let plain = Placement::contiguous(2);
@@ -109,7 +111,9 @@ fn check_zeros(case: &Case) {
 /// Some masks are filled with the lowest finite number: a slice of nothing else has equal weights.
 #[test]
 fn the_lowest_number_in_a_mask_is_not_minus_infinity() {
-    for (softmax, shape) in [(1, [2, 33]), (0, [33, 3]), (1, [1, 33_000]), (0, [2_100, 17])] {
+    for (softmax, shape) in
+        [(1, [2, 33]), (1, [33, 9]), (0, [33, 3]), (1, [1, 33_000]), (0, [2_100, 17])]
+    {
         for (dtype, lowest) in [(DType::F32, f32::MIN.into()), (DType::F64, f64::MIN)] {
             let mut case = Case::new(OPS[0], dtype, &shape, &[softmax]);
             let plain = Placement::contiguous(2);

@@ -23,6 +23,45 @@ fn rows_of_every_length() {
     });
 }
 
+/// One behind the other: fewer than a register has lanes, as many, and some chunks of so many and a bit.
+#[test]
+fn short_rows_of_every_length_and_number() {
+    each_op_and_type(|op, dtype| {
+        for n in 1..=34 {
+            Case::new(op, dtype, &[77, n], &[1]).check();
+        }
+        for rows in LENGTHS {
+            Case::new(op, dtype, &[rows, 10], &[1]).check();
+        }
+    });
+}
+
+/// Some operands are repeated in every row; there are biases, masks and scores of any size.
+#[test]
+fn short_rows_in_any_layout() {
+    let mut random = fastrand::Rng::with_seed(3);
+    for n in 0..300 {
+        let (op, dtype) = (OPS[n % 2], DTYPES[random.usize(..4)]);
+        let shape = [random.usize(1..=3), random.usize(8..=90), random.usize(2..=33)];
+        let mut case = vary(Case::new(op, dtype, &shape, &[2]), &mut random);
+        for placement in case.inputs.iter_mut().chain(&mut case.gradients).flatten() {
+            placement.steps.fill(1);
+            placement.order = vec![0, 1, 2];
+            placement.has = vec![random.bool(), placement.has[1], true];
+        }
+        for (input, gradient) in case.inputs.iter().zip(&mut case.gradients) {
+            if let (Some(input), Some(gradient)) = (input, gradient) {
+                gradient.has.clone_from(&input.has);
+            }
+        }
+        for placement in [&mut case.y, &mut case.upstream] {
+            *placement = Placement::contiguous(3);
+        }
+        (case.weights, case.upstream_weights) = (None, None);
+        case.check();
+    }
+}
+
 #[test]
 fn columns_of_every_length_and_number() {
     each_op_and_type(|op, dtype| {

@@ -11,6 +11,7 @@ use ewa_rs::simd::Simd;
 fn a_large_call_gives_the_bits_of_small_ones() {
     check(DType::F32, [72, 80, 751], 2);
     check(DType::BF16, [144, 80, 751], 2);
+    check(DType::F32, [72, 6_008, 10], 2);
     check(DType::F64, [18, 112, 1_040], 1);
     check(DType::F16, [72, 112, 1_040], 1);
 }

@@ -96,6 +96,11 @@ impl Vector for F32x8 {
         (Self(first), Self(_mm256_permute2f128_ps::<0x31>(low, high)))
     }
     #[inline(always)]
+    unsafe fn pick(self, lanes: *const u8) -> Self {
+        let lanes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(lanes.cast()));
+        Self(_mm256_permutevar8x32_ps(self.0, lanes))
+    }
+    #[inline(always)]
     unsafe fn extract(self) -> f32 {
         _mm256_cvtss_f32(self.0)
     }

@@ -95,6 +95,16 @@ impl Vector for F64x4 {
         let first = _mm256_permute2f128_pd::<0x20>(low, high);
         (Self(first), Self(_mm256_permute2f128_pd::<0x31>(low, high)))
     }
+    /// As pairs of 32 bits, which there is an instruction for.
+    #[inline(always)]
+    unsafe fn pick(self, lanes: *const u8) -> Self {
+        let bytes = lanes.cast::<i32>().read_unaligned();
+        let low = _mm256_slli_epi64::<1>(_mm256_cvtepu8_epi64(_mm_cvtsi32_si128(bytes)));
+        let high = _mm256_slli_epi64::<32>(_mm256_add_epi64(low, _mm256_set1_epi64x(1)));
+        let halves = _mm256_or_si256(low, high);
+        let picked = _mm256_permutevar8x32_ps(_mm256_castpd_ps(self.0), halves);
+        Self(_mm256_castps_pd(picked))
+    }
     #[inline(always)]
     unsafe fn extract(self) -> f64 {
         _mm256_cvtsd_f64(self.0)

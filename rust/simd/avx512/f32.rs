@@ -92,6 +92,11 @@ impl Vector for F32x16 {
         (pick(first), pick(second))
     }
     #[inline(always)]
+    unsafe fn pick(self, lanes: *const u8) -> Self {
+        let lanes = _mm512_cvtepu8_epi32(_mm_loadu_si128(lanes.cast()));
+        Self(_mm512_permutexvar_ps(lanes, self.0))
+    }
+    #[inline(always)]
     unsafe fn extract(self) -> f32 {
         _mm512_cvtss_f32(self.0)
     }

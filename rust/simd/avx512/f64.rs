@@ -91,6 +91,11 @@ impl Vector for F64x8 {
         (pick(first), pick(second))
     }
     #[inline(always)]
+    unsafe fn pick(self, lanes: *const u8) -> Self {
+        let lanes = _mm512_cvtepu8_epi64(_mm_loadl_epi64(lanes.cast()));
+        Self(_mm512_permutexvar_pd(lanes, self.0))
+    }
+    #[inline(always)]
     unsafe fn extract(self) -> f64 {
         _mm512_cvtsd_f64(self.0)
     }
