@@ -35,18 +35,18 @@ import torch
 from ewa_rs.cli import app
 from ewa_rs.training.loop import Run
 
-validate, test = Run._validate, Run._test
+validate, score = Run._validate, Run._score
 
 def killed(self):
     if "KILL" in os.environ and self.world.rank == 1 and len(self.history) == 2:
         os.kill(os.getpid(), signal.SIGKILL)
     return validate(self)
 
-def keeping(self):
+def keeping(self, split):
     torch.save(self.model.state_dict(), f"rank{self.world.rank}.pt")
-    return test(self)
+    return score(self, split)
 
-Run._validate, Run._test = killed, keeping
+Run._validate, Run._score = killed, keeping
 app(sys.argv[1:])
 """
 

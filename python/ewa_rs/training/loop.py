@@ -98,6 +98,7 @@ class Run:
         # The last, smaller batch is left out: every step has the same shape.
         self.batch_size = check_batch_size(min(config.batch_size, len(data.train)), world.size)
         self.steps = len(data.train) // self.batch_size
+        self.parameters = tuple(self.model.parameters())
         self.optimizer = make_optimizer(self.model, config)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, max_lr=config.lr, total_steps=config.epochs * self.steps
@@ -179,7 +180,8 @@ class Run:
         with autocast(self.device, self.precision):
             logits = self.forward(x).float()
             loss = F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
-        self.optimizer.zero_grad()
+        for parameter in self.parameters:
+            parameter.grad = None  # as zero_grad(), which takes fifteen times as long to say so
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -218,7 +220,7 @@ class Run:
         return evaluate(self.model, split, self.normalise, names, self.precision, self.world)
 
     def _parameters(self) -> int:
-        return sum(p.numel() for p in self.model.parameters())
+        return sum(p.numel() for p in self.parameters)
 
     def _save(self, line: dict[str, Any]) -> None:
         """Keep an epoch. The state comes last: what it does not know of is done again."""

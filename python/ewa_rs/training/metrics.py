@@ -14,18 +14,19 @@ class Totals:
     """Sums of loss and hits, kept on the device so that a step never waits for it."""
 
     def __init__(self, device: torch.device) -> None:
-        self._sums = torch.zeros(2, dtype=torch.float64, device=device)
+        self._loss = torch.zeros((), dtype=torch.float64, device=device)
+        self._hits = torch.zeros((), dtype=torch.int64, device=device)
         self._count = 0
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Add a batch: its mean loss, its outputs and its labels."""
-        hits = (logits.argmax(1) == labels).sum()
-        self._sums += torch.stack((loss.detach() * len(labels), hits))
+        self._loss.add_(loss.detach(), alpha=len(labels))
+        self._hits += (logits.argmax(1) == labels).count_nonzero()
         self._count += len(labels)
 
     def means(self, world: World) -> tuple[float, float]:
         """Return mean loss and accuracy over the equal parts of all processes."""
-        loss, hits = world.sum(self._sums).tolist()
+        loss, hits = world.sum(torch.stack((self._loss, self._hits.double()))).tolist()
         count = self._count * world.size
         return loss / count, hits / count
 
