@@ -17,7 +17,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBool;
 
 /// Below this many elements, giving the GIL away costs more than it brings.
-const GIL_THRESHOLD: usize = 4096;
+const GIL_THRESHOLD: usize = 16 * 1024;
 
 /// The instruction set in use.
 fn simd() -> PyResult<Simd> {

@@ -4,6 +4,7 @@ use super::dlpack;
 use crate::dims::Dims;
 use crate::dispatch::DType;
 use crate::layout::Operand;
+use numpy::npyffi::NPY_TYPES;
 use numpy::npyffi::flags::NPY_ARRAY_WRITEABLE;
 use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::PyTypeError;
@@ -128,11 +129,20 @@ impl View {
     }
 }
 
+const FLOAT: i32 = NPY_TYPES::NPY_FLOAT as i32;
+const DOUBLE: i32 = NPY_TYPES::NPY_DOUBLE as i32;
+
 /// The element type of an array: native byte order only.
 pub fn array_dtype(array: &Bound<'_, PyUntypedArray>) -> Option<DType> {
     let dtype = array.dtype();
     if dtype.is_native_byteorder() == Some(false) {
         return None;
+    }
+    // The usual ones by their number, which lies at hand.
+    match dtype.num() {
+        FLOAT => return Some(DType::F32),
+        DOUBLE => return Some(DType::F64),
+        _ => {}
     }
     match (dtype.kind(), dtype.itemsize()) {
         (b'f', 2) => Some(DType::F16),

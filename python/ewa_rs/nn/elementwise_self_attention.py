@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ewa_rs.ops import _arguments
 from ewa_rs.ops._backends import check_backend
-from ewa_rs.ops.elementwise_self_attention.torch import elementwise_self_attention
+from ewa_rs.ops.elementwise_self_attention.torch import OPERATOR
 
 
 class ElementwiseSelfAttention(nn.Module):
@@ -129,19 +129,10 @@ class ElementwiseSelfAttention(nn.Module):
         b_v = self.b_v
         if self.gain is not None:
             w_v, b_v = w_v * self.gain, None if b_v is None else b_v * self.gain
-        biases = (self.b_q, self.b_k, b_v)
-        return elementwise_self_attention(
-            x,
-            self.w_q,
-            self.w_k,
-            w_v,
-            *biases,
-            axis=self.axis,
-            scale=self.scale,
-            return_weights=return_weights,
-            backend=self.backend,
-            residual=self.residual,
-        )
+        inputs = (x, self.w_q, self.w_k, w_v, self.b_q, self.b_k, b_v)
+        settings = (None, self.axis, self.scale, self.residual)
+        found = OPERATOR.call(inputs, *settings, None, return_weights, self.backend)
+        return cast("Tensor | tuple[Tensor, Tensor]", found)
 
     def extra_repr(self) -> str:
         """Return the settings that differ from the defaults."""

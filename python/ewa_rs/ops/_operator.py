@@ -18,6 +18,7 @@ from torch.autograd.function import _SingleLevelFunction
 from torch.compiler import is_compiling
 
 from ewa_rs import _core
+from ewa_rs._core import EagerCall
 from ewa_rs.ops import _arguments, _library
 from ewa_rs.ops._backends import choose_backend
 from ewa_rs.ops._kernels import Rust
@@ -52,7 +53,7 @@ class Operator:
         self._eager: Callable[..., Any] = getattr(_core, f"{name}_eager")
         self.registered, self.registered_backward = _library.register(self)
 
-    def __call__(
+    def call(
         self,
         inputs: Tensors,
         mask: Tensor | None,
@@ -63,9 +64,14 @@ class Operator:
         return_weights: bool,
         backend: str | None,
     ) -> Any:
-        """Compute in Rust if nothing is out of the ordinary, or check what is."""
-        if out is None and (backend is None or backend == "rust"):
-            found = self.eager(inputs, mask, axis, scale, residual, return_weights)
+        """Compute in Rust if nothing is out of the ordinary, or check what is.
+
+        With `residual`, the first input is added to the output in the same pass.
+        """
+        if out is None and (backend is None or backend == "rust") and not is_compiling():
+            found = self._eager(inputs, mask, axis, scale, residual, return_weights, False)
+            if type(found) is EagerCall:
+                return Eager.apply(self, found, *inputs, mask)  # type: ignore[attr-defined]
             if found is not None:
                 return found
         names = self.names[:-1]
@@ -82,36 +88,17 @@ class Operator:
             y = _arguments.write_out(out, y, *promoted)
         return (y, a) if return_weights else y
 
-    def eager(
-        self,
-        inputs: Tensors,
-        mask: Tensor | None,
-        axis: int | Sequence[int],
-        scale: float | None,
-        residual: bool,
-        return_weights: bool,
-        cast: bool = False,
-    ) -> Any:
-        """Compute on plain tensors in Rust; None if they are not plain, or must be promoted.
-
-        `cast` says that the inputs have the type of autocast, if there is one.
-        """
-        if is_compiling():
-            return None
-        found = self._eager(inputs, mask, axis, scale, residual, return_weights, cast)
-        if type(found) is _core.EagerCall:
-            return Eager.apply(self, found, *inputs, mask)  # type: ignore[attr-defined]
-        return found
-
     def run(
         self, backend: str, inputs: Tensors, shape: torch.Size, settings: Any, return_weights: bool
     ) -> tuple[Tensor, Tensor | None]:
         """Output and weights by a backend."""
         axes, scale, residual = settings
-        if backend == "rust":
+        if backend == "rust" and not is_compiling():
             *operands, mask = inputs
             asked = (tuple(axes), scale, residual, return_weights)
-            found = self.eager(tuple(operands), mask, *asked, cast=True)
+            found = self._eager(tuple(operands), mask, *asked, True)
+            if type(found) is EagerCall:
+                found = Eager.apply(self, found, *inputs)  # type: ignore[attr-defined]
             if found is not None:
                 return found if return_weights else (found, None)
         if backend == "rust" or (backend == "triton" and not is_eager(inputs)):

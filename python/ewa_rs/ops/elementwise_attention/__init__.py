@@ -94,9 +94,10 @@ def elementwise_attention(
     """
     plain = type(q) is type(k) is type(v) is ndarray and (mask is None or type(mask) is ndarray)
     if not plain and are_tensors(q=q, k=k, v=v, mask=mask, out=out):
-        from ewa_rs.ops.elementwise_attention.torch import elementwise_attention as on_tensors
+        from ewa_rs.ops.elementwise_attention.torch import OPERATOR
 
-        return on_tensors(q, k, v, axis, scale, mask, out, return_weights, backend)
+        inputs = (q, k, v)
+        return OPERATOR.call(inputs, mask, axis, scale, False, out, return_weights, backend)
     if backend is not None:
         check_array_backend(backend)
     return on_arrays(q, k, v, axis, scale, mask, out, return_weights)

@@ -14,22 +14,6 @@ if TYPE_CHECKING:
     from ewa_rs.ops._arguments import Tensors
 
 
-def elementwise_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    axis: int | Sequence[int] = -1,
-    scale: float | None = None,
-    mask: Tensor | None = None,
-    out: Tensor | None = None,
-    return_weights: bool = False,
-    backend: str | None = None,
-) -> Tensor | tuple[Tensor, Tensor]:
-    """Compute on tensors; see `ewa_rs.elementwise_attention`."""
-    inputs = (q, k, v)
-    return OPERATOR(inputs, mask, axis, scale, False, out, return_weights, backend)  # type: ignore[no-any-return]
-
-
 def formula(
     q: Tensor,
     k: Tensor,

@@ -83,13 +83,10 @@ def elementwise_self_attention(
         type(a) in (ndarray, type(None)) for a in (*arrays.values(), mask)
     )
     if not plain and are_tensors(**arrays, mask=mask, out=out):
-        from ewa_rs.ops.elementwise_self_attention.torch import (
-            elementwise_self_attention as on_tensors,
-        )
+        from ewa_rs.ops.elementwise_self_attention.torch import OPERATOR
 
-        return on_tensors(
-            x, w_q, w_k, w_v, b_q, b_k, b_v, axis, scale, mask, out, return_weights, backend
-        )
+        inputs = (x, w_q, w_k, w_v, b_q, b_k, b_v)
+        return OPERATOR.call(inputs, mask, axis, scale, False, out, return_weights, backend)
     if backend is not None:
         check_array_backend(backend)
     return on_arrays(x, w_q, w_k, w_v, b_q, b_k, b_v, axis, scale, mask, out, return_weights)

@@ -14,30 +14,6 @@ if TYPE_CHECKING:
     from ewa_rs.ops._arguments import Tensors
 
 
-def elementwise_self_attention(
-    x: Tensor,
-    w_q: Tensor,
-    w_k: Tensor,
-    w_v: Tensor,
-    b_q: Tensor | None = None,
-    b_k: Tensor | None = None,
-    b_v: Tensor | None = None,
-    axis: int | Sequence[int] = -1,
-    scale: float | None = None,
-    mask: Tensor | None = None,
-    out: Tensor | None = None,
-    return_weights: bool = False,
-    backend: str | None = None,
-    residual: bool = False,
-) -> Tensor | tuple[Tensor, Tensor]:
-    """Compute on tensors; see `ewa_rs.elementwise_self_attention`.
-
-    With `residual`, x is added to the output in the same pass.
-    """
-    inputs = (x, w_q, w_k, w_v, b_q, b_k, b_v)
-    return OPERATOR(inputs, mask, axis, scale, residual, out, return_weights, backend)  # type: ignore[no-any-return]
-
-
 def formula(
     x: Tensor,
     w_q: Tensor,
