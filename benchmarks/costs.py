@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +20,13 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 import ewa_rs
+from ewa_rs.bench.measure import Call, interleave
 from ewa_rs.models import create_model
+from ewa_rs.training.config import TrainConfig
 from ewa_rs.training.environment import environment
 from ewa_rs.training.files import write_json, write_text
+from ewa_rs.training.optimizer import make_optimizer
+from ewa_rs.training.summary import versions_text
 
 BATCH = 256
 SHAPES = {"Fashion-MNIST, 1×28×28": (1, 28, 28), "CIFAR-10, 3×32×32": (3, 32, 32)}
@@ -94,11 +96,11 @@ def _half(tensor: Tensor) -> Tensor:
     return (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
 
 
-def calls(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, Callable[[], object]]:
+def calls(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, Call]:
     """Return what is timed."""
     one, many = (torch.rand(n, *shape).to(memory_format=torch.channels_last) for n in (1, BATCH))
     labels = torch.arange(BATCH) % 10
-    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    optimizer = make_optimizer(model, TrainConfig())
 
     @torch.inference_mode()
     def latency() -> None:
@@ -121,23 +123,12 @@ def measure(shape: tuple[int, int, int], rounds: int) -> dict[str, dict[str, Any
     networks = {label: build(*network, shape) for label, network in NETWORKS.items()}
     costs: dict[str, dict[str, Any]] = {n: fixed_costs(m, shape) for n, m in networks.items()}
     timed = {label: calls(model, shape) for label, model in networks.items()}
-    seconds: dict[tuple[str, str], list[float]] = {}
-    for _ in range(rounds):
-        for label, functions in timed.items():
-            for what, function in functions.items():
-                seconds.setdefault((label, what), []).append(_seconds(function, what))
-    for (label, what), times in seconds.items():
-        costs[label][what] = statistics.median(times[1:])  # the first is warm-up
+    for what in ("latency_s", "predict_s", "train_s"):
+        contestants = {label: functions[what] for label, functions in timed.items()}
+        times = interleave(contestants, seconds=0, rounds=(rounds, rounds))
+        for label in costs:
+            costs[label][what] = statistics.median(times[label])
     return costs
-
-
-def _seconds(function: Callable[[], object], what: str) -> float:
-    times = []
-    for _ in range(20 if what == "latency_s" else 1):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
 
 
 def table(costs: dict[str, dict[str, Any]]) -> str:
@@ -161,7 +152,7 @@ def main() -> None:
     """Parse the command line, measure, write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--output", type=Path, default=Path("results/ewa_net/costs"))
-    parser.add_argument("--rounds", type=int, default=6, help="the first is warm-up")
+    parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     ewa_rs.set_num_threads(1)
@@ -169,7 +160,7 @@ def main() -> None:
     costs = {name: measure(shape, arguments.rounds) for name, shape in SHAPES.items()}
     about = environment()
     write_json(arguments.output.with_suffix(".json"), {**about, "batch": BATCH, "costs": costs})
-    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    versions = versions_text(about["versions"])
     text = "\n".join(f"{name}:\n\n{table(c)}" for name, c in costs.items())
     text += f"\n{EXPLANATION.format(batch=BATCH)}{about['hardware']['cpu']}; {versions}.\n\n"
     text += f"    python benchmarks/costs.py --output {arguments.output.as_posix()}\n"

@@ -20,6 +20,7 @@ from ewa_rs.training.config import TrainConfig
 from ewa_rs.training.files import read_json, write_text
 from ewa_rs.training.predict import evaluate_checkpoint
 from ewa_rs.training.run_folder import RunFolder
+from ewa_rs.training.summary import hardware_text, versions_text
 
 PACKAGE = Path(__file__).parents[1] / "python/ewa_rs/pretrained"
 #: What is to be said of a data set: its name in full, its licence, and what pictures look like it.
@@ -68,10 +69,8 @@ def card(
 ) -> str:
     """Return the model card."""
     source, limits = DATA[data]
-    hardware, size = result["hardware"], path.stat().st_size
-    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-    shape = "×".join(map(str, info.input_shape))
-    threads = f"{hardware['threads']} thread{'s' if hardware['threads'] > 1 else ''}"
+    size, shape = path.stat().st_size, "×".join(map(str, info.input_shape))
+    machine = f"{hardware_text(result['hardware'])}, with other work on the machine"
     classes = "".join(
         f"| {name} | {100 * share:.1f} |\n" for name, share in scores["class_accuracy"].items()
     )
@@ -83,7 +82,7 @@ def card(
         f"{_numbers(info.mean)} and divided by {_numbers(info.std)}. `ewa predict` brings image "
         "files of any size and mode to that.",
         f"**Recipe.** Seed {info.seed}, {result['total_seconds'] / 60:.0f} minutes on "
-        f"{hardware['cpu']}, {threads}, with other work on the machine; {versions}:",
+        f"{machine}; {versions_text(result['versions'])}:",
         f"    {info.recipe}",
         f"**Accuracy.** {100 * scores['accuracy']:.2f} % of {scores['images']:,} test images:",
         f"    ewa evaluate --pretrained {info.model}/{data} --precision fp32",

@@ -18,6 +18,9 @@ pub fn tuple(shape: &[usize]) -> String {
     }
 }
 
+/// What there is of each input; no op has more.
+pub type Inputs<T> = [Option<T>; Y];
+
 /// The common shape of the `views` that are there by NumPy's rules.
 pub fn broadcast_shape(names: &[&str], views: &[Option<View>]) -> PyResult<Vec<usize>> {
     let ndim = views.iter().flatten().map(|view| view.shape.len()).max().unwrap_or(0);

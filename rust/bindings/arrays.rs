@@ -1,6 +1,6 @@
 //! The ops on NumPy arrays and what NumPy makes arrays of.
 
-use super::arguments::{self, broadcast_shape, check_broadcasts_to, softmax_axes, tuple};
+use super::arguments::{self, Inputs, broadcast_shape, check_broadcasts_to, softmax_axes, tuple};
 use super::view::{View, array_dtype, dtype_name, is_writeable};
 use crate::dims::Dims;
 use crate::dispatch::{DType, Direction, OpName};
@@ -14,9 +14,6 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
 pub type Array<'py> = Bound<'py, PyUntypedArray>;
-
-/// What there is of each input; no op has more.
-type Inputs<T> = [Option<T>; 8];
 
 /// softmax(scale · q∘k [+ mask]) ∘ v on arrays; see the Python function of this name.
 #[pyfunction]
@@ -87,11 +84,7 @@ fn run<'py>(
     if let Some(weights) = &weights {
         call.call.operands[WEIGHTS] = View::of_array(weights).operand(&call.call.shape);
     }
-    if y.len() < super::GIL_THRESHOLD {
-        call.run(Direction::Forward, simd);
-    } else {
-        py.detach(|| call.run(Direction::Forward, simd));
-    }
+    super::run(py, &call, Direction::Forward, simd);
     match weights {
         Some(weights) => Ok((y, weights).into_pyobject(py)?.into_any()),
         None => Ok(y.into_any()),

@@ -2,7 +2,7 @@
 //! Python is longer than a small call. Anything out of the ordinary (modes, transforms, subclasses, types to
 //! promote, arguments to complain about) is left to the Python side, which hears None.
 
-use super::arguments::{self, broadcast_shape, check_broadcasts_to, softmax_axes};
+use super::arguments::{self, Inputs, broadcast_shape, check_broadcasts_to, softmax_axes};
 use super::torch::{Torch, torch};
 use super::view::View;
 use crate::dims::Dims;
@@ -13,9 +13,6 @@ use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyTuple};
 
 type Object<'py> = Bound<'py, PyAny>;
-
-/// What there is of each input; no op has more.
-type Inputs<T> = [Option<T>; 8];
 
 /// Give the result of an op on plain tensors, or if that has to be differentiable, the call that
 /// `Eager` makes; None if this is no case for it. `cast`: whether the inputs have the type of autocast.
@@ -176,7 +173,7 @@ impl EagerCall {
                 gradients[first + j] = Some(gradient);
             }
         }
-        self.run(py, &call, Direction::Backward)?;
+        super::run(py, &call, Direction::Backward, super::simd()?);
         Ok(Some(PyTuple::new(py, gradients)?))
     }
 
@@ -227,7 +224,7 @@ impl EagerCall {
         if let Some(weights) = &weights {
             call.call.operands[WEIGHTS] = View::of_tensor(weights)?.operand(&self.shape);
         }
-        self.run(y.py(), &call, Direction::Forward)?;
+        super::run(y.py(), &call, Direction::Forward, super::simd()?);
         match weights {
             Some(weights) => Ok((y, weights).into_pyobject(first.py())?.into_any()),
             None => Ok(y),
@@ -263,15 +260,5 @@ impl EagerCall {
     fn slices(&self) -> usize {
         let own = self.shape.iter().zip(&self.softmax);
         own.filter(|&(_, &is_softmax)| !is_softmax).map(|(&size, _)| size).product()
-    }
-
-    fn run(&self, py: Python<'_>, call: &DynamicCall, direction: Direction) -> PyResult<()> {
-        let simd = super::simd()?;
-        if self.shape.iter().product::<usize>() < super::GIL_THRESHOLD {
-            call.run(direction, simd);
-        } else {
-            py.detach(|| call.run(direction, simd));
-        }
-        Ok(())
     }
 }

@@ -10,6 +10,7 @@ mod tensors;
 mod torch;
 mod view;
 
+use crate::dispatch::{Direction, DynamicCall};
 use crate::parallel;
 use crate::simd::Simd;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -18,6 +19,15 @@ use pyo3::types::PyBool;
 
 /// Below this many elements, giving the GIL away costs more than it brings.
 const GIL_THRESHOLD: usize = 16 * 1024;
+
+/// Run a call, in the meantime giving the GIL away where that pays.
+fn run(py: Python<'_>, call: &DynamicCall, direction: Direction, simd: Simd) {
+    if call.call.shape.iter().product::<usize>() < GIL_THRESHOLD {
+        call.run(direction, simd);
+    } else {
+        py.detach(|| call.run(direction, simd));
+    }
+}
 
 /// The instruction set in use.
 fn simd() -> PyResult<Simd> {

@@ -103,20 +103,22 @@ class ElementwiseAttentionPool2d(nn.Module):
         for parameter in self.parameters():
             nn.init.ones_(parameter)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Pool images (…, C, H, W)."""
+    @property
+    def _w(self) -> Tensor:
         w = self.place_weight if self.weight is None else self.weight
         assert w is not None
-        return elementwise_attention_pool2d(x, w, self.kernel_size, self.stride, self.backend)
+        return w
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool images (…, C, H, W)."""
+        return elementwise_attention_pool2d(x, self._w, self.kernel_size, self.stride, self.backend)
 
     def attention_weights(self, x: Tensor) -> Tensor:
         """Return the softmax weight of each element of images (B, C, H, W), of the same shape.
 
         What is in several windows has the sum of its weights, what is in none has 0.
         """
-        w = self.place_weight if self.weight is None else self.weight
-        assert w is not None
-        b, c, height, width = x.shape
+        w, (b, c, height, width) = self._w, x.shape
         if self.kernel_size is None or self.stride is None:
             return (w[:, None, None] * x).flatten(2).softmax(2).reshape(x.shape)
         images = x.reshape(b * c, 1, height, width)

@@ -22,6 +22,7 @@ from ewa_rs.training.files import read_json
 from ewa_rs.training.loop import train
 from ewa_rs.training.progress import ProgressDisplay
 from ewa_rs.training.run_folder import RunFolder, default_output
+from ewa_rs.training.summary import versions_text
 
 #: The CPU features that matter to the kernels here and to PyTorch's.
 _FEATURES = (
@@ -134,7 +135,7 @@ def print_info(details: dict[str, Any]) -> None:
         for d in details["cuda_devices"]
     )
     rows = {
-        "versions": ", ".join(f"{name} {v}" for name, v in details["versions"].items()),
+        "versions": versions_text(details["versions"]),
         "CPU": f"{hardware['cpu']}, {hardware['cores']} cores",
         "CPU features": ", ".join(details["cpu_features"]) or "not known",
         "kernels": f"{kernels['chosen']} (of {', '.join(kernels['available'])})",

@@ -126,10 +126,8 @@ def markdown(results: dict[str, Any]) -> str:
 
 def provenance(results: dict[str, Any]) -> str:
     """Return data set, recipe, hardware, versions and command, in Markdown."""
-    machines = sorted({_machine(run["hardware"]) for run in results["runs"]})
-    versions = sorted(
-        {", ".join(f"{k} {v}" for k, v in run["versions"].items()) for run in results["runs"]}
-    )
+    machines = sorted({hardware_text(run["hardware"]) for run in results["runs"]})
+    versions = sorted({versions_text(run["versions"]) for run in results["runs"]})
     return (
         f"{results['data']}, {epochs_of(results)}, {split_of(results)} accuracy after the last "
         f"one, mean ± standard deviation over the seeds. {' / '.join(machines)}; "
@@ -138,7 +136,13 @@ def provenance(results: dict[str, Any]) -> str:
     )
 
 
-def _machine(hardware: dict[str, Any]) -> str:
+def versions_text(versions: dict[str, str]) -> str:
+    """Return versions as `ewa_rs.training.environment` gives them in one line."""
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def hardware_text(hardware: dict[str, Any]) -> str:
+    """Return hardware as `ewa_rs.training.environment` gives it in one line."""
     gpus = "".join(f", {gpu}" for gpu in hardware["gpus"])
     threads = f"{hardware['threads']} thread{'s' if hardware['threads'] > 1 else ''}"
     return f"{hardware['cpu']}, {hardware['cores']} cores, {threads} used{gpus}"
