@@ -5,7 +5,9 @@ use super::plan::{Plan, Unit};
 use super::{Pass, Work};
 use crate::block::Block;
 use crate::dispatch::Direction;
-use crate::kernel::blocks::{Dot, Exponentials, Gradients, Results, Scores};
+use crate::kernel::blocks::{
+    Dot, DotAlone, Exponentials, Gradients, GradientsAlone, Outcome, Results, Scores, Sum,
+};
 use crate::kernel::columns::{BackwardColumns, ForwardColumns};
 use crate::kernel::rows::{BackwardRows, ForwardRows};
 use crate::kernel::saved::Saved;
@@ -16,12 +18,15 @@ use crate::layout::{Form, PerOperand, count, offsets};
 use crate::numerics::Float;
 use crate::simd::Simd;
 use crate::staging::{Scratch, Staging};
+use std::ops::Range;
 
 /// A run of consecutive items, done by one thread.
 pub struct Group<'a, 'b, O: Op> {
     pub work: &'a Work<'b, O>,
     pub group: usize,
     pub pass: Pass<'a>,
+    /// Of all units those that are to be done.
+    pub units: Range<usize>,
     pub simd: Simd,
     pub space: &'a Workspace<Acc<O>>,
 }
@@ -72,7 +77,8 @@ impl<O: Op> Group<'_, '_, O> {
         let first = self.group * work.items / work.groups;
         let end = (self.group + 1) * work.items / work.groups;
         let pieces = plan.pieces.len().max(1);
-        for item in first..end {
+        let wanted = self.units.start * pieces..self.units.end * pieces;
+        for item in first.max(wanted.start)..end.min(wanted.end) {
             let Unit { mut offset, planes, rows, len } = plan.unit(item / pieces);
             work.accumulators.move_to_group(self.group, &mut offset[GRADIENTS..]);
             let slices = if plan.layout.form == Form::Lanewise { len } else { 1 };
@@ -232,9 +238,13 @@ impl<O: Op> Group<'_, '_, O> {
     unsafe fn reduce(&self, part: Part, item: usize, to: &Partials) {
         let (block, _, rows, len) = self.open_piece(&part, item);
         let work = self.kernel_work(&block, rows, len, 0);
+        let partial = to.piece::<Acc<O>>(item);
+        if self.is_forward() && self.work.plan.layout.form != Form::Lanewise {
+            (*partial, *partial.add(1)) = self.simd.dispatch(Sum { work });
+            return;
+        }
         let stats = self.stats(self.space.statistics);
         let dot = self.stats(self.space.dots);
-        let partial = to.piece::<Acc<O>>(item);
         if self.is_forward() {
             self.first_pass(work, stats, dot);
             stats.finish();
@@ -245,7 +255,7 @@ impl<O: Op> Group<'_, '_, O> {
             self.simd.dispatch(Exponentials { work, stats });
         } else {
             self.restore(&part, &stats);
-            self.first_pass(work, stats, dot);
+            self.simd.dispatch(DotAlone { work, stats, dot });
         }
         let sums = if self.is_forward() { stats } else { dot };
         sums.finish();
@@ -258,25 +268,19 @@ impl<O: Op> Group<'_, '_, O> {
     unsafe fn apply(&self, part: Part, item: usize, from: &Partials) {
         let (block, base, rows, len) = self.open_piece(&part, item);
         let work = self.kernel_work(&block, rows, len, 0);
-        let known = self.stats(self.space.dots);
+        let known = self.stats(self.space.statistics);
         let pair = from.unit::<Acc<O>>(item / self.work.plan.pieces.len());
         for i in 0..part.slices {
             known.set_slice(i, *pair.add(2 * i), *pair.add(2 * i + 1));
         }
-        // The pieces' scores or weights were not kept: compute them again, and ignore what they sum to.
-        let again = self.stats(self.space.statistics);
+        // The pieces' scores or weights were not kept.
         if self.is_forward() {
-            self.first_pass(work, again, known);
-            (0..part.slices).for_each(|i| again.set_slice(i, known.get(i).0, Acc::<O>::ZERO));
-            self.simd.dispatch(Exponentials { work, stats: again });
             self.save(&part, &known);
-            self.last_pass(work, known, again);
+            self.simd.dispatch(Outcome { work, stats: known });
         } else {
-            self.restore(&part, &again);
-            self.first_pass(work, again, known);
-            (0..part.slices)
-                .for_each(|i| known.set_slice(i, *pair.add(2 * i), *pair.add(2 * i + 1)));
-            self.last_pass(work, again, known);
+            let stats = self.stats(self.space.dots);
+            self.restore(&part, &stats);
+            self.simd.dispatch(GradientsAlone { work, stats, dot: known });
         }
         self.space.staging.close::<Acc<O>>(&block, &base, rows, len);
     }

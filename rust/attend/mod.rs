@@ -18,6 +18,10 @@ use crate::simd::Simd;
 use group::{Group, Workspace};
 use partials::{Partials, combine};
 pub use plan::Plan;
+use std::ops::Range;
+
+/// About as many elements of long slices are worked on at once, read twice.
+const BATCH_ELEMENTS: usize = 512 * 1024;
 
 /// A call: the broadcast shape, which of its axes the softmax goes over, and the operands by number.
 pub struct Call {
@@ -60,14 +64,20 @@ fn run<O: Op>(op: O, call: &Call, simd: Simd, direction: Direction) {
     let groups = accumulators.groups(items, total);
     let accumulators = accumulators.allocate(groups);
     accumulators.attach(&mut plan.base[GRADIENTS..]);
-    let work = Work { op, plan: &plan, accumulators: &accumulators, items, groups, direction };
+    let work =
+        Work { op, plan: &plan, accumulators: &accumulators, items, groups, total, direction };
     if plan.pieces.is_empty() {
-        work.in_parallel(total, simd, Pass::Whole);
+        work.in_parallel(0..plan.units, simd, Pass::Whole);
     } else {
         let partials = Partials::new(&plan, size_of::<Acc<O>>());
-        work.in_parallel(total, simd, Pass::Reduce(&partials));
-        combine::<O>(&plan, &partials, direction);
-        work.in_parallel(total, simd, Pass::Apply(&partials));
+        // The second pass finds in the cache what the first one has read.
+        let at_once = (BATCH_ELEMENTS * plan.units / total).max(1);
+        for first in (0..plan.units).step_by(at_once) {
+            let units = first..plan.units.min(first + at_once);
+            work.in_parallel(units.clone(), simd, Pass::Reduce(&partials));
+            combine::<O>(&partials, units.clone(), direction);
+            work.in_parallel(units, simd, Pass::Apply(&partials));
+        }
     }
     accumulators.reduce_into::<O::T>(&call.operands[GRADIENTS..]);
 }
@@ -90,14 +100,17 @@ struct Work<'a, O> {
     /// Units, or pieces of all units.
     items: usize,
     groups: usize,
+    /// Elements.
+    total: usize,
     direction: Direction,
 }
 
 impl<O: Op> Work<'_, O> {
-    fn in_parallel(&self, total: usize, simd: Simd, pass: Pass) {
+    fn in_parallel(&self, units: Range<usize>, simd: Simd, pass: Pass) {
         let start = || Workspace::new(self.plan);
-        parallel::for_each_with(self.groups, total, start, |space, group| unsafe {
-            Group { work: self, group, pass, simd, space }.run();
+        let elements = self.total / self.plan.units * units.len();
+        parallel::for_each_with(self.groups, elements, start, |space, group| unsafe {
+            Group { work: self, group, pass, units: units.clone(), simd, space }.run();
         });
     }
 }

@@ -6,6 +6,7 @@ use crate::kernel::stats::{self, Compensated};
 use crate::kernel::{Acc, Op};
 use crate::numerics::Float;
 use crate::staging::Scratch;
+use std::ops::Range;
 
 /// Maximum and sum of every piece, then of every unit, lane by lane.
 pub struct Partials {
@@ -37,9 +38,9 @@ impl Partials {
 }
 
 /// Each unit's pieces into one: shift and inverse (forward) or Σ a·da (backward).
-pub fn combine<O: Op>(plan: &Plan, partials: &Partials, direction: Direction) {
+pub fn combine<O: Op>(partials: &Partials, units: Range<usize>, direction: Direction) {
     let (zero, low) = (Acc::<O>::ZERO, Acc::<O>::NEG_INFINITY);
-    for unit in 0..plan.units {
+    for unit in units {
         for lane in 0..partials.lanes {
             let pieces = (0..partials.pieces_per_unit).map(|p| unsafe {
                 let pair =
