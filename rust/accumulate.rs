@@ -13,6 +13,8 @@ use crate::staging::Scratch;
 /// Every group has a buffer: enough groups to share among threads, few enough to keep these small.
 const GROUPS: std::ops::RangeInclusive<usize> = 4..=32;
 const MOST_GROUPS: usize = 256;
+/// Bytes between the buffers of two groups, lest a processor that reads ahead takes its neighbour's lines.
+const GAP: usize = 4096;
 /// Elements summed at a time.
 const CHUNK: usize = 4096;
 
@@ -74,6 +76,7 @@ impl Accumulators {
     }
 
     pub fn allocate(mut self, groups: usize) -> Accumulators {
+        self.size += GAP / self.item;
         self.groups = groups;
         let bytes = groups * self.size * self.item;
         self.memory = (!self.list.is_empty()).then(|| Scratch::zeroed(bytes));

@@ -17,6 +17,7 @@ pub mod pool;
 pub mod simd;
 pub mod staging;
 pub mod stream;
+mod workers;
 
 #[cfg(feature = "python")]
 mod bindings;

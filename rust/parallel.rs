@@ -1,6 +1,6 @@
 //! Threads: a persistent pool, and what a forked child does.
 
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use crate::workers::Workers;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 
@@ -10,7 +10,7 @@ const THRESHOLD: usize = 32 * 1024;
 struct Threads {
     count: usize,
     /// Started at the first call that needs it.
-    pool: Option<Arc<ThreadPool>>,
+    pool: Option<Arc<Workers>>,
 }
 
 static THREADS: OnceLock<RwLock<Threads>> = OnceLock::new();
@@ -81,7 +81,7 @@ pub fn set_num_threads(count: usize) {
 }
 
 /// The threads beside the calling one: none if one is all.
-fn pool() -> Option<Arc<ThreadPool>> {
+fn pool() -> Option<Arc<Workers>> {
     let lock = after_any_fork();
     {
         let threads = lock.read().expect("no panic while held");
@@ -91,9 +91,7 @@ fn pool() -> Option<Arc<ThreadPool>> {
     }
     let mut threads = lock.write().expect("no panic while held");
     if threads.pool.is_none() {
-        let name = |i| format!("ewa_rs-{i}");
-        let builder = ThreadPoolBuilder::new().num_threads(threads.count - 1).thread_name(name);
-        threads.pool = builder.build().ok().map(Arc::new);
+        threads.pool = Some(Arc::new(Workers::start(threads.count - 1)));
     }
     threads.pool.clone()
 }
@@ -127,13 +125,7 @@ pub fn for_each_with<S>(
                 work(state.get_or_insert_with(&start), i);
             }
         };
-        pool.in_place_scope(|scope| {
-            for _ in 0..pool.current_num_threads().min(count - 1) {
-                scope.spawn(|_| take());
-            }
-            take();
-        });
-        return;
+        return pool.share(elements, &take);
     }
     let mut state = start();
     (0..count).for_each(|i| work(&mut state, i));
