@@ -1,13 +1,13 @@
 //! What one thread does: units, or pieces of them, one after the other.
 
-use super::partials::Partials;
-use super::plan::{Plan, Unit};
+mod pieces;
+
+use super::plan::Unit;
+use super::workspace::Workspace;
 use super::{Pass, Work};
 use crate::block::Block;
 use crate::dispatch::Direction;
-use crate::kernel::blocks::{
-    Dot, DotAlone, Exponentials, Gradients, GradientsAlone, Outcome, Results, Scores, Sum,
-};
+use crate::kernel::blocks::{Dot, Exponentials, Gradients, Results, Scores};
 use crate::kernel::columns::{BackwardColumns, ForwardColumns};
 use crate::kernel::rows::{BackwardRows, ForwardRows};
 use crate::kernel::saved::Saved;
@@ -15,9 +15,7 @@ use crate::kernel::short::{self, ShortRows};
 use crate::kernel::stats::Stats;
 use crate::kernel::{self, Acc, GRADIENTS, INVERSE, MAXIMUM, Op};
 use crate::layout::{Form, PerOperand, count, offsets};
-use crate::numerics::Float;
 use crate::simd::Simd;
-use crate::staging::{Scratch, Staging};
 use std::ops::Range;
 
 /// A run of consecutive items, done by one thread.
@@ -29,36 +27,6 @@ pub struct Group<'a, 'b, O: Op> {
     pub units: Range<usize>,
     pub simd: Simd,
     pub space: &'a Workspace<Acc<O>>,
-}
-
-/// What one thread needs: the copies of operands that are not contiguous, and scratch.
-pub struct Workspace<A> {
-    staging: Staging,
-    scores: *mut A,
-    statistics: *mut A,
-    dots: *mut A,
-    _memory: Scratch,
-}
-
-impl<A: Float> Workspace<A> {
-    pub fn new(plan: &Plan) -> Workspace<A> {
-        let scores = match (plan.pieces.first(), plan.layout.form) {
-            (Some(piece), _) => piece.rows * plan.pitch,
-            (None, Form::RowIsSlice) if plan.short => short::scratch(plan.layout.inner.size),
-            (None, Form::RowIsSlice) => plan.pitch,
-            (None, _) => count(&plan.layout.extra) * plan.layout.rows.size * plan.pitch,
-        };
-        let lanes = Stats::<A>::NUMBERS * plan.statistics();
-        let memory = Scratch::unset((scores + 2 * lanes) * size_of::<A>());
-        let p = memory.as_ptr::<A>();
-        Workspace {
-            staging: Staging::new(plan),
-            scores: p,
-            statistics: p.wrapping_add(scores),
-            dots: p.wrapping_add(scores + lanes),
-            _memory: memory,
-        }
-    }
 }
 
 /// A unit, or a piece of one: what the passes over it need to know.
@@ -219,70 +187,6 @@ impl<O: Op> Group<'_, '_, O> {
         } else {
             self.simd.dispatch(Gradients { work, stats, dot });
         }
-    }
-
-    /// A piece's block and its base; its rows and length.
-    unsafe fn open_piece(
-        &self,
-        part: &Part,
-        item: usize,
-    ) -> (Block, PerOperand<*mut u8>, usize, usize) {
-        let plan = self.work.plan;
-        let piece = &plan.pieces[item % plan.pieces.len()];
-        let len = if plan.layout.form == Form::Lanewise { part.len } else { piece.len };
-        let base = plan.all_at(&plan.piece(*part.offset, piece));
-        (self.space.staging.open(&base, piece.rows, len), base, piece.rows, len)
-    }
-
-    /// Maximum and sum, or Σ a·da, of a piece.
-    unsafe fn reduce(&self, part: Part, item: usize, to: &Partials) {
-        let (block, _, rows, len) = self.open_piece(&part, item);
-        let work = self.kernel_work(&block, rows, len, 0);
-        let partial = to.piece::<Acc<O>>(item);
-        if self.is_forward() && self.work.plan.layout.form != Form::Lanewise {
-            (*partial, *partial.add(1)) = self.simd.dispatch(Sum { work });
-            return;
-        }
-        let stats = self.stats(self.space.statistics);
-        let dot = self.stats(self.space.dots);
-        if self.is_forward() {
-            self.first_pass(work, stats, dot);
-            stats.finish();
-            for i in 0..part.slices {
-                *partial.add(2 * i) = stats.get(i).0;
-            }
-            stats.maxima_to_shifts();
-            self.simd.dispatch(Exponentials { work, stats });
-        } else {
-            self.restore(&part, &stats);
-            self.simd.dispatch(DotAlone { work, stats, dot });
-        }
-        let sums = if self.is_forward() { stats } else { dot };
-        sums.finish();
-        for i in 0..part.slices {
-            *partial.add(2 * i + 1) = sums.get(i).1;
-        }
-    }
-
-    /// The results of a piece, whose slice's statistics are known.
-    unsafe fn apply(&self, part: Part, item: usize, from: &Partials) {
-        let (block, base, rows, len) = self.open_piece(&part, item);
-        let work = self.kernel_work(&block, rows, len, 0);
-        let known = self.stats(self.space.statistics);
-        let pair = from.unit::<Acc<O>>(item / self.work.plan.pieces.len());
-        for i in 0..part.slices {
-            known.set_slice(i, *pair.add(2 * i), *pair.add(2 * i + 1));
-        }
-        // The pieces' scores or weights were not kept.
-        if self.is_forward() {
-            self.save(&part, &known);
-            self.simd.dispatch(Outcome { work, stats: known });
-        } else {
-            let stats = self.stats(self.space.dots);
-            self.restore(&part, &stats);
-            self.simd.dispatch(GradientsAlone { work, stats, dot: known });
-        }
-        self.space.staging.close::<Acc<O>>(&block, &base, rows, len);
     }
 
     /// Shifts and inverses out to their operands, where these are present.

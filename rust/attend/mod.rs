@@ -5,8 +5,10 @@
 //! the shapes alone, never on the number of threads, so neither do the bits of the result.
 
 mod group;
+mod operands;
 mod partials;
 mod plan;
+mod workspace;
 
 use crate::accumulate::Accumulators;
 use crate::dispatch::Direction;
@@ -15,10 +17,11 @@ use crate::layout::Operand;
 use crate::memory;
 use crate::parallel;
 use crate::simd::Simd;
-use group::{Group, Workspace};
+use group::Group;
 use partials::{Partials, combine};
 pub use plan::Plan;
 use std::ops::Range;
+use workspace::Workspace;
 
 /// About as many elements of long slices are worked on at once, read twice.
 const BATCH_ELEMENTS: usize = 512 * 1024;

@@ -2,7 +2,8 @@
 
 use super::plan::Plan;
 use crate::dispatch::Direction;
-use crate::kernel::stats::{self, Compensated};
+use crate::kernel::stats;
+use crate::kernel::sums::Compensated;
 use crate::kernel::{Acc, Op};
 use crate::numerics::Float;
 use crate::staging::Scratch;

@@ -1,10 +1,10 @@
 //! How a call is cut into units of work, and slices that are too long for the cache into pieces.
 
 use super::Call;
+use super::operands::{primary, results, short_rows, takes_part};
 use crate::block::Role;
 use crate::dispatch::Direction;
-use crate::kernel::short::{LONGEST, LONGEST_BACKWARD};
-use crate::kernel::{Acc, GRADIENTS, INVERSE, MAXIMUM, Op, WEIGHTS, Y};
+use crate::kernel::{Acc, GRADIENTS, Op, WEIGHTS, Y};
 use crate::layout::{Form, Layout, MAX_OPERANDS, Operand, PerOperand, WIDEST, count, offsets};
 
 /// Scores that are kept in the cache for one unit of work; a slice with more is read in two passes.
@@ -14,9 +14,7 @@ const UNIT_ELEMENTS: usize = 16 * 1024;
 /// The same where operands must be copied, so that the copies stay in the nearest cache.
 const COPIED_UNIT_ELEMENTS: usize = 2 * 1024;
 /// Results of this size do not fit in most caches: whoever reads them next reads them from memory.
-const STREAMED_BYTES: usize = 16 << 20;
-/// Fewer short rows are not worth arranging.
-const FEWEST: usize = 8;
+const STREAMED_BYTES: usize = 8 << 20;
 /// Columns that are worked on side by side, so that memory is read in order.
 const SIDE_BY_SIDE: usize = 4 * WIDEST;
 
@@ -221,46 +219,4 @@ impl Plan {
     pub fn statistics(&self) -> usize {
         if self.layout.form == Form::Lanewise { self.pitch } else { WIDEST }
     }
-}
-
-/// Whether rows are short and lie one behind the other, in every operand of which there is more than one
-/// row; and whether there is one that repeats its only row.
-fn short_rows(layout: &Layout, operands: &[Operand], direction: Direction) -> (bool, bool) {
-    let Layout { form, rows, inner, .. } = layout;
-    let is_forward = direction == Direction::Forward;
-    let lengths = 2..=if is_forward { LONGEST } else { LONGEST_BACKWARD };
-    if *form != Form::RowIsSlice || rows.size < FEWEST || !lengths.contains(&inner.size) {
-        return (false, false);
-    }
-    let in_place =
-        |&j: &usize| takes_part(j, &operands[j]) && inner.strides[j] == operands[j].item as isize;
-    let row = |j: usize| (inner.size * operands[j].item) as isize;
-    let is_short = |j: usize| rows.strides[j] == 0 || rows.strides[j] == row(j);
-    let short = (0..operands.len()).filter(in_place).all(is_short);
-    (short, (0..operands.len()).filter(in_place).any(|j| rows.strides[j] == 0))
-}
-
-/// Bytes of the results that are as large as the broadcast shape.
-fn results(call: &Call, operands: &[Operand], direction: Direction) -> usize {
-    let results = match direction {
-        Direction::Forward => &operands[Y..=WEIGHTS],
-        Direction::Backward => &operands[GRADIENTS..],
-    };
-    let is_full = |operand: &&Operand| !operand.is_absent() && !operand.is_broadcast(&call.shape);
-    let total: usize = call.shape.iter().product();
-    results.iter().filter(is_full).map(|operand| total * operand.item).sum()
-}
-
-/// Whether an operand is there and is read or written element by element.
-fn takes_part(j: usize, operand: &Operand) -> bool {
-    !operand.is_absent() && j != MAXIMUM && j != INVERSE
-}
-
-/// The operand that decides the order of the loops: one that is as large as the broadcast shape.
-fn primary(operands: &[Operand], shape: &[usize], direction: Direction) -> usize {
-    if direction == Direction::Forward {
-        return Y;
-    }
-    let full = |j: &usize| !operands[*j].is_absent() && !operands[*j].is_broadcast(shape);
-    (GRADIENTS..MAX_OPERANDS).chain(0..=Y).find(full).unwrap_or(Y)
 }

@@ -3,35 +3,18 @@
 //! Each [`Task`] here is compiled once for every instruction set, op and element type; what calls them
 //! (`attend`) is not.
 
-/// Run `$body` for each register's worth of a range, the last one possibly not full.
-macro_rules! for_registers {
-    ($V:ty, $range:expr, |$i:ident, $n:ident, $FULL:ident| $body:block) => {{
-        let range: std::ops::Range<usize> = $range;
-        let full = range.end - (range.end - range.start) % <$V>::LANES;
-        let mut $i = range.start;
-        while $i < full {
-            #[allow(dead_code)]
-            const $FULL: bool = true;
-            let $n = <$V>::LANES;
-            $body
-            $i += <$V>::LANES;
-        }
-        if $i < range.end {
-            #[allow(dead_code)]
-            const $FULL: bool = false;
-            let $n = range.end - $i;
-            $body
-        }
-    }};
-}
+#[macro_use]
+mod macros;
 
 pub mod blocks;
 pub mod columns;
 mod fitting;
+pub mod pieces;
 pub mod rows;
 pub mod saved;
 pub mod short;
 pub mod stats;
+pub mod sums;
 
 use crate::block::{Block, Output, Register, Source};
 use crate::numerics::{Element, Float};
