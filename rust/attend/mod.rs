@@ -62,7 +62,7 @@ fn run<O: Op>(op: O, call: &Call, simd: Simd, direction: Direction) {
     for operand in results.iter().filter(|operand| !operand.is_absent()) {
         memory::advise_huge_pages(operand, &call.shape);
     }
-    let mut plan = Plan::new::<O>(call, operands, direction);
+    let mut plan = Plan::new::<O>(call, operands, direction, simd);
     let items = plan.units * plan.pieces.len().max(1);
     let groups = accumulators.groups(items, total);
     let accumulators = accumulators.allocate(groups);

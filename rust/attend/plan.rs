@@ -6,6 +6,7 @@ use crate::block::Role;
 use crate::dispatch::Direction;
 use crate::kernel::{Acc, GRADIENTS, Op, WEIGHTS, Y};
 use crate::layout::{Form, Layout, MAX_OPERANDS, Operand, PerOperand, WIDEST, count, offsets};
+use crate::simd::Simd;
 
 /// Scores that are kept in the cache for one unit of work; a slice with more is read in two passes.
 const SLICE_BYTES: usize = 128 * 1024;
@@ -62,7 +63,12 @@ pub struct Plan {
 unsafe impl Sync for Plan {}
 
 impl Plan {
-    pub fn new<O: Op>(call: &Call, operands: Vec<Operand>, direction: Direction) -> Plan {
+    pub fn new<O: Op>(
+        call: &Call,
+        operands: Vec<Operand>,
+        direction: Direction,
+        simd: Simd,
+    ) -> Plan {
         let primary = primary(&operands, &call.shape, direction);
         let mut layout = Layout::new(&call.shape, &call.softmax, &operands, primary);
         let most = SLICE_BYTES / size_of::<Acc<O>>();
@@ -89,6 +95,7 @@ impl Plan {
             }
         };
         let (short, repeats) = short_rows(&layout, &operands, direction);
+        let short = short && simd.is_wide();
         let plane_span =
             if copies || repeats || layout.form != Form::RowIsSlice || span < layout.rows.size {
                 1

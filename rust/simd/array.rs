@@ -1,7 +1,7 @@
 //! Registers in plain Rust: small arrays, which compilers turn into what the target always has.
 
 use super::{Isa, Lanes, Vector};
-use crate::numerics::{Element, Float};
+use crate::numerics::{self, Element, Float};
 
 #[derive(Clone, Copy)]
 #[repr(transparent)]
@@ -11,6 +11,7 @@ pub struct Array<T, const N: usize>([T; N]);
 pub struct Portable;
 
 impl Isa for Portable {
+    const WIDE: bool = false;
     type F32 = Array<f32, 4>;
     type F64 = Array<f64, 2>;
 }
@@ -121,20 +122,43 @@ impl<S: Float, const N: usize> Vector for Array<S, N> {
     unsafe fn reduce_max(self) -> S {
         self.0.into_iter().fold(S::NEG_INFINITY, |a, b| if b > a { b } else { a })
     }
+    #[cfg_attr(target_arch = "x86_64", inline(never))] // where it runs on old processors only
+    unsafe fn exp2(self) -> Self {
+        numerics::exp2(self)
+    }
 }
 
 impl<T: Element, const N: usize> Lanes<T> for Array<T::Acc, N> {
     #[inline(always)]
     unsafe fn load_from<const FULL: bool>(p: *const T, n: usize) -> Self {
-        let lane = |i: usize| {
-            if FULL || i < n { (*p.add(i)).to_acc() } else { T::Acc::ZERO }
-        };
-        Array(std::array::from_fn(lane))
+        if !FULL || size_of::<T>() == 2 {
+            return convert(p, if FULL { N } else { n });
+        }
+        Array(std::array::from_fn(|i| (*p.add(i)).to_acc()))
     }
     #[inline(always)]
     unsafe fn store_to<const FULL: bool>(self, p: *mut T, n: usize) {
-        for i in 0..if FULL { N } else { n } {
+        if !FULL || size_of::<T>() == 2 {
+            return convert_back(&self, p, if FULL { N } else { n });
+        }
+        for i in 0..N {
             *p.add(i) = T::from_acc(self.0[i]);
         }
+    }
+}
+
+// Long and inlined nowhere, lest most of the module be copies of them: conversions from 16 bits and back, and
+// parts of a register.
+
+#[inline(never)]
+unsafe fn convert<T: Element, const N: usize>(p: *const T, n: usize) -> Array<T::Acc, N> {
+    let lane = |i: usize| if i < n { (*p.add(i)).to_acc() } else { T::Acc::ZERO };
+    Array(std::array::from_fn(lane))
+}
+
+#[inline(never)]
+unsafe fn convert_back<T: Element, const N: usize>(x: &Array<T::Acc, N>, p: *mut T, n: usize) {
+    for i in 0..n.min(N) {
+        *p.add(i) = T::from_acc(x.0[i]);
     }
 }

@@ -85,6 +85,8 @@ pub trait Lanes<T>: Vector {
 
 /// An instruction set: its registers of f32 and of f64.
 pub trait Isa {
+    /// Whether registers are so wide that a short row would leave most of one unused.
+    const WIDE: bool = true;
     type F32: Vector<Scalar = f32> + Lanes<f32> + Lanes<f16> + Lanes<bf16>;
     type F64: Vector<Scalar = f64> + Lanes<f64>;
 }
@@ -146,6 +148,11 @@ impl Simd {
     pub fn current() -> Result<Simd, String> {
         static CURRENT: OnceLock<Result<Simd, String>> = OnceLock::new();
         CURRENT.get_or_init(|| choose(std::env::var("EWA_SIMD").ok().as_deref())).clone()
+    }
+
+    /// Whether its registers are [`Isa::WIDE`].
+    pub fn is_wide(self) -> bool {
+        matches!(self, Simd::Avx512 | Simd::Avx2)
     }
 
     /// Streamed stores of this thread come before whatever it does next.

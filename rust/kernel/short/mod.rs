@@ -45,7 +45,9 @@ impl<O: Op> Task for ShortRows<'_, O, Forward> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<I: Isa>(self) {
-        self.run_planes::<Registers<O, I>>();
+        if I::WIDE {
+            self.run_planes::<Registers<O, I>>();
+        }
     }
 }
 
@@ -53,7 +55,9 @@ impl<O: Op> Task for ShortRows<'_, O, Backward> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<I: Isa>(self) {
-        self.run_planes::<Registers<O, I>>();
+        if I::WIDE {
+            self.run_planes::<Registers<O, I>>();
+        }
     }
 }
 
