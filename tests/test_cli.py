@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -190,5 +191,7 @@ def test_ctrl_c_and_resume(folder: Path) -> None:
     fails(train("--output", "run", "--epochs", 60), "unfinished run", "--resume")
     result = ewa("train", "--output", "run", "--resume")
     assert result.exit_code == 0, result.output
-    assert f"going on after epoch {done}" in result.stdout
+    went_on = re.search(r"going on after epoch (\d+)", result.stdout)
+    # Ctrl-C may fall between an epoch's line and its weights: that epoch is trained again.
+    assert went_on and int(went_on[1]) in (done - 1, done)
     assert len(Path("run/epochs.jsonl").read_text().splitlines()) == 60
