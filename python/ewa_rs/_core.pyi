@@ -81,6 +81,7 @@ def elementwise_attention_eager(
     residual: bool,
     return_weights: bool,
     cast: bool,
+    out: torch.Tensor | None,
 ) -> Any: ...
 def elementwise_self_attention_eager(
     inputs: _Tensors,
@@ -90,6 +91,7 @@ def elementwise_self_attention_eager(
     residual: bool,
     return_weights: bool,
     cast: bool,
+    out: torch.Tensor | None,
 ) -> Any: ...
 def elementwise_attention_forward(
     inputs: _Tensors, axes: Sequence[int], scale: float, residual: bool, outputs: _Tensors

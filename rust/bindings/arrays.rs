@@ -208,7 +208,7 @@ fn checked_out<'py>(
             check_overlap(&view, name, input)?;
         }
     }
-    if view.shape.iter().zip(&view.strides).any(|(&n, &s)| n > 1 && s == 0) {
+    if view.repeats() {
         return Err(PyValueError::new_err(
             "out: expected an array whose elements are all distinct, got a broadcast one",
         ));
@@ -218,8 +218,7 @@ fn checked_out<'py>(
 
 /// `out` may be an input itself; otherwise they must not share memory.
 fn check_overlap(out: &View, name: &str, input: &View) -> PyResult<()> {
-    let ((a, b), (c, d)) = (out.extent(), input.extent());
-    if a < d && c < b && !out.is_same_memory(input) {
+    if out.overlaps(input) && !out.is_same_memory(input) {
         return Err(PyValueError::new_err(format!(
             "out: expected memory of its own (or exactly that of an input), got an array that overlaps {name}"
         )));

@@ -14,8 +14,9 @@ use pyo3::types::{PyFloat, PyTuple};
 
 type Object<'py> = Bound<'py, PyAny>;
 
-/// Give the result of an op on plain tensors, or if that has to be differentiable, the call that
-/// `Eager` makes; None if this is no case for it. `cast`: whether the inputs have the type of autocast.
+/// Give the result of an op on plain tensors (`out`, if that is given), or if it has to be
+/// differentiable, the call that `Eager` makes; None if this is no case for it. `cast`: whether the inputs
+/// have the type of autocast.
 macro_rules! eager_function {
     ($name:ident, $op:ident) => {
         #[pyfunction]
@@ -27,12 +28,13 @@ macro_rules! eager_function {
             residual: &Object<'py>,
             return_weights: &Object<'py>,
             cast: bool,
+            out: Option<Object<'py>>,
         ) -> PyResult<Option<Object<'py>>> {
             let torch = torch(inputs.py())?;
             let settings = (axis, scale, residual.is_truthy()?, return_weights.is_truthy()?);
             let mut inputs = inputs_of(inputs)?;
             inputs[OpName::$op.mask()] = mask;
-            eager(torch, OpName::$op, inputs, settings, cast)
+            eager(torch, OpName::$op, inputs, settings, cast, out)
         }
     };
 }
@@ -54,6 +56,7 @@ fn eager<'py>(
     inputs: Inputs<Object<'py>>,
     (axis, scale, residual, return_weights): (&Object<'py>, Option<Object<'py>>, bool, bool),
     cast: bool,
+    out: Option<Object<'py>>,
 ) -> PyResult<Option<Object<'py>>> {
     let py = axis.py();
     if !torch.is_plain_eager(py, cast)? {
@@ -77,10 +80,17 @@ fn eager<'py>(
     let statistics = Vec::new();
     let mut call =
         EagerCall { op, dtype, shape, softmax, scale, residual, return_weights, statistics };
-    if torch.wants_gradients(py, inputs.iter().flatten())? {
-        return Ok(Some(Bound::new(py, call)?.into_any()));
+    if torch.wants_gradients(py, inputs.iter().flatten().chain(&out))? {
+        let is_differentiable = out.is_none();
+        return Ok(is_differentiable.then_some(Bound::new(py, call)?.into_any()));
     }
-    call.compute(torch, &inputs, &views, false).map(Some)
+    if let Some(out) = &out {
+        let Some(view) = torch.view(out)? else { return Ok(None) };
+        if !call.fits_into(&view, &views) {
+            return Ok(None);
+        }
+    }
+    call.compute(torch, &inputs, &views, out, false).map(Some)
 }
 
 /// Where the inputs lie, if all are plain tensors of one type (but for a boolean mask).
@@ -128,7 +138,7 @@ impl EagerCall {
         for (view, input) in views.iter_mut().zip(&inputs) {
             *view = input.as_ref().map(View::of_tensor).transpose()?;
         }
-        self.compute(torch, &inputs, &views, true)
+        self.compute(torch, &inputs, &views, None, true)
     }
 
     /// What `Eager.backward` returns, or None if this is no case for it. `wanted` says so for all
@@ -206,13 +216,16 @@ impl EagerCall {
         torch: &Torch,
         inputs: &Inputs<Object<'py>>,
         views: &Inputs<View>,
+        out: Option<Object<'py>>,
         keep_statistics: bool,
     ) -> PyResult<Object<'py>> {
         let first = inputs[0].as_ref().expect("the first input is required");
         let is_full = |j: &usize| views[*j].as_ref().is_some_and(|v| v.shape[..] == self.shape);
-        let y = match (0..self.op.mask()).find(is_full).and_then(|j| inputs[j].as_ref()) {
-            Some(like) => torch.empty_like(like)?,
-            None => torch.new_empty(first, &self.shape)?,
+        let like = (0..self.op.mask()).find(is_full).and_then(|j| inputs[j].as_ref());
+        let y = match (out, like) {
+            (Some(out), _) => out,
+            (None, Some(like)) => torch.empty_like(like)?,
+            (None, None) => torch.new_empty(first, &self.shape)?,
         };
         let weights = self.return_weights.then(|| torch.empty_like(&y)).transpose()?;
         if keep_statistics {
@@ -229,6 +242,15 @@ impl EagerCall {
             Some(weights) => Ok((y, weights).into_pyobject(first.py())?.into_any()),
             None => Ok(y),
         }
+    }
+
+    /// Whether the output can be written to that memory at once, without being an input too early.
+    fn fits_into(&self, out: &View, inputs: &Inputs<View>) -> bool {
+        let is_apart = |input: &View| !out.overlaps(input) || out.is_same_memory(input);
+        out.dtype == Some(self.dtype)
+            && out.shape[..] == self.shape
+            && !out.repeats()
+            && inputs.iter().flatten().all(is_apart)
     }
 
     /// The call but for its outputs.

@@ -124,6 +124,17 @@ impl View {
         (low as usize, high as usize + self.dtype.map_or(1, DType::item))
     }
 
+    /// Whether there may be bytes that belong to both.
+    pub fn overlaps(&self, other: &View) -> bool {
+        let ((a, b), (c, d)) = (self.extent(), other.extent());
+        a < d && c < b
+    }
+
+    /// Whether an element is there more than once, as in what is broadcast.
+    pub fn repeats(&self) -> bool {
+        self.shape.iter().zip(&self.strides).any(|(&n, &s)| n > 1 && s == 0)
+    }
+
     pub fn is_same_memory(&self, other: &View) -> bool {
         self.data == other.data && self.shape == other.shape && self.strides == other.strides
     }

@@ -142,6 +142,32 @@ def test_out_of_torch_that_overlaps(op: Op) -> None:
 
 
 @every_op
+@every_backend
+def test_out_of_torch_that_shares_a_part_of_an_operand(op: Op, backend: str) -> None:
+    drawn = example(op, (40, 33))
+    expected = op({n: to_torch(x, "float32") for n, x in drawn.operands.items()}, backend=backend)
+    for name in drawn.operands:
+        tensors = {n: to_torch(x, "float32") for n, x in drawn.operands.items()}
+        memory = torch.zeros(44, 36)
+        tensors[name] = memory[:40, :33].copy_(tensors[name])
+        torch.testing.assert_close(op(tensors, out=memory[3:43, 2:35], backend=backend), expected)
+
+
+@every_op
+@every_backend
+def test_autograd_hears_of_what_is_written_to_out(op: Op, backend: str) -> None:
+    tensors = {n: to_torch(x, "float32") for n, x in example(op, (3, 33)).operands.items()}
+    leaf, out = torch.ones(3, 33, requires_grad=True), torch.ones(3, 33)
+    loss = (leaf * out).sum()
+    op(tensors, out=out, backend=backend)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+    with torch.inference_mode():
+        mine = torch.empty(3, 33)
+        torch.testing.assert_close(op(tensors, out=mine, backend=backend), out)
+
+
+@every_op
 def test_an_out_that_does_not_fit_is_refused_and_left_alone(op: Op) -> None:
     operands = example(op, (3, 33)).operands
     readonly = np.zeros((3, 33), "f4")

@@ -68,11 +68,13 @@ class Operator:
 
         With `residual`, the first input is added to the output in the same pass.
         """
-        if out is None and (backend is None or backend == "rust") and not is_compiling():
-            found = self._eager(inputs, mask, axis, scale, residual, return_weights, False)
+        if (backend is None or backend == "rust") and not is_compiling():
+            found = self._eager(inputs, mask, axis, scale, residual, return_weights, False, out)
             if type(found) is EagerCall:
                 return Eager.apply(self, found, *inputs, mask)  # type: ignore[attr-defined]
             if found is not None:
+                if out is not None and not out.is_inference():
+                    torch.autograd.graph.increment_version(out)  # autograd is not there to see
                 return found
         names = self.names[:-1]
         promoted = _arguments.promote(names, inputs)
@@ -96,7 +98,7 @@ class Operator:
         if backend == "rust" and not is_compiling():
             *operands, mask = inputs
             asked = (tuple(axes), scale, residual, return_weights)
-            found = self._eager(tuple(operands), mask, *asked, True)
+            found = self._eager(tuple(operands), mask, *asked, True, None)
             if type(found) is EagerCall:
                 found = Eager.apply(self, found, *inputs)  # type: ignore[attr-defined]
             if found is not None:
