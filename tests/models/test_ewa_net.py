@@ -7,13 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from ewa_rs.models import create_model
+from ewa_rs.models.ewa_net import Context
 from ewa_rs.models.pooling import POOLINGS, make_pooling
 from ewa_rs.nn import ElementwiseAttentionPool2d
 
 FASHION, CIFAR = (1, 28, 28), (3, 32, 32)
 
 
-def build(name: str, shape: tuple[int, int, int], **options: str) -> nn.Module:
+def build(name: str, shape: tuple[int, int, int], **options: str | bool) -> nn.Module:
     return create_model(name, input_shape=shape, num_classes=10, **options)
 
 
@@ -66,6 +67,23 @@ def test_attention_lies_between_average_and_maximum(weight: float, pool: str) ->
 @pytest.mark.parametrize("size", [(4, 4), (5, 7), (40, 33)], ids=str)
 def test_takes_images_of_other_sizes(size: tuple[int, int]) -> None:
     assert build("ewa_net_s", CIFAR)(torch.randn(2, 3, *size)).shape == (2, 10)
+
+
+def test_context_starts_as_nothing_and_is_its_formula() -> None:
+    model, plain = build("ewa_net_s", CIFAR, context=True), build("ewa_net_s", CIFAR)
+    assert parameters(model) - parameters(plain) == 3 * (24 + 48 + 60)
+    contexts = [module for module in model if isinstance(module, Context)]
+    x = torch.randn(2, 24, 5, 6, dtype=torch.float64)
+    context = contexts[0].double()
+    assert len(contexts) == 3
+    assert torch.equal(context(x), x)
+    with torch.no_grad():
+        for parameter in context.parameters():
+            parameter.copy_(torch.randn(24))
+    w, q, g = (p[:, None, None] for p in (context.pool.weight, context.query, context.gain))
+    a = (w * x).flatten(-2).softmax(-1).view_as(x)
+    y = x + g * torch.sigmoid(q * x) * (a * x).sum((-2, -1), keepdim=True)
+    torch.testing.assert_close(context(x), y)
 
 
 def test_gate_and_squeeze_excitation_are_their_formulas() -> None:

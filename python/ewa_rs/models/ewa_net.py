@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ewa_rs.models.pooling import make_pooling
 from ewa_rs.models.registry import register_model
+from ewa_rs.nn import ElementwiseAttentionPool2d
 
 #: Width of the stem, and of every block of a stage; the image is halved between the stages.
 Widths = tuple[int, tuple[tuple[int, ...], ...]]
@@ -35,8 +37,33 @@ class Block(nn.Module):
         return F.relu(y + x if self.shortcut else y)
 
 
+class Context(nn.Module):
+    """x + g∘σ(q∘x)∘pool(x): what attention finds in the whole image, added to every position.
+
+    `pool` is attention pooling over the image, q and g are numbers a channel; g starts at zero, so
+    that a network starts as it is without. It is the attention-free transformer's simplest layer
+    (arXiv 2105.14103) with a diagonal in place of each matrix.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.pool = ElementwiseAttentionPool2d(channels)
+        self.query = nn.Parameter(torch.ones(channels))
+        self.gain = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return images of the same shape."""
+        pooled: Tensor = self.gain[:, None, None] * self.pool(x)
+        return x + (x * self.query[:, None, None]).sigmoid() * pooled
+
+
 def _build(
-    size: str, input_shape: tuple[int, int, int], num_classes: int, pool: str
+    size: str,
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    pool: str,
+    context: bool,
 ) -> nn.Sequential:
     channels, height, width = input_shape
     stem, stages = SIZES[size]
@@ -54,13 +81,19 @@ def _build(
         for out in widths:
             layers.append(Block(channels, out))
             channels = out
+        if context:
+            layers.append(Context(channels))
         layers.append(make_pooling(pool, channels, 2 if i < len(stages) - 1 else None))
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels, num_classes))
 
 
 @register_model
 def ewa_net_s(
-    input_shape: tuple[int, int, int], num_classes: int, *, pool: str = "attention"
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    pool: str = "attention",
+    context: bool = False,
 ) -> nn.Sequential:
     """Build the small network: 12,998 parameters for 1×28×28 and ten classes.
 
@@ -77,27 +110,38 @@ def ewa_net_s(
         Number of classes.
     pool
         ``'attention'``, or what shows the worth of it: see `ewa_rs.models.pooling.make_pooling`.
+    context
+        Add what attention pools from the whole image to every position, at the end of each stage:
+        three more parameters a pooled channel.
     """
-    return _build("s", input_shape, num_classes, pool)
+    return _build("s", input_shape, num_classes, pool=pool, context=context)
 
 
 @register_model
 def ewa_net_m(
-    input_shape: tuple[int, int, int], num_classes: int, *, pool: str = "attention"
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    pool: str = "attention",
+    context: bool = False,
 ) -> nn.Sequential:
     """Build the middle network: 107,338 parameters for 1×28×28 and ten classes.
 
     As `ewa_net_s`, wider and with more blocks; blocks of one width have a shortcut.
     """
-    return _build("m", input_shape, num_classes, pool)
+    return _build("m", input_shape, num_classes, pool=pool, context=context)
 
 
 @register_model
 def ewa_net_l(
-    input_shape: tuple[int, int, int], num_classes: int, *, pool: str = "attention"
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    pool: str = "attention",
+    context: bool = False,
 ) -> nn.Sequential:
     """Build the large network: 231,562 parameters for 3×32×32 and ten classes.
 
     As `ewa_net_m`, wider.
     """
-    return _build("l", input_shape, num_classes, pool)
+    return _build("l", input_shape, num_classes, pool=pool, context=context)
