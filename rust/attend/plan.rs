@@ -14,8 +14,10 @@ const SLICE_BYTES: usize = 128 * 1024;
 const UNIT_ELEMENTS: usize = 16 * 1024;
 /// The same where operands must be copied, so that the copies stay in the nearest cache.
 const COPIED_UNIT_ELEMENTS: usize = 2 * 1024;
-/// Results of this size do not fit in most caches: whoever reads them next reads them from memory.
-const STREAMED_BYTES: usize = 8 << 20;
+/// Outputs of this size do not fit in most caches: whoever reads them next reads them from memory.
+const STREAMED_OUTPUTS: usize = 8 << 20;
+/// Of all gradients together, which are usually read one by one.
+const STREAMED_GRADIENTS: usize = 16 << 20;
 /// Columns that are worked on side by side, so that memory is read in order.
 const SIDE_BY_SIDE: usize = 4 * WIDEST;
 
@@ -113,6 +115,10 @@ impl Plan {
             Form::Lanewise => span,
             _ => layout.inner.size.min(most),
         };
+        let streamed = match direction {
+            Direction::Forward => STREAMED_OUTPUTS,
+            Direction::Backward => STREAMED_GRADIENTS,
+        };
         let mut plan = Plan {
             units: count(&layout.outer) * per_outer,
             span,
@@ -120,7 +126,7 @@ impl Plan {
             short,
             pitch: pitch.next_multiple_of(WIDEST),
             pieces: Vec::new(),
-            streams: results(call, &operands, direction) >= STREAMED_BYTES,
+            streams: results(call, &operands, direction) >= streamed,
             base: [std::ptr::null_mut(); MAX_OPERANDS],
             item: [1; MAX_OPERANDS],
             role: [Role::Input; MAX_OPERANDS],

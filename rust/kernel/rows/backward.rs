@@ -17,9 +17,6 @@ unsafe fn weigh<O: Op, V: Register<O::T>, const FULL: bool>(
     (a, y, da)
 }
 
-/// Registers of the longest rows that are read once.
-const IN_REGISTERS: usize = 2;
-
 /// The whole backward of slices that are a row each.
 pub struct BackwardRows<'a, O: Op> {
     pub work: Work<'a, O>,
@@ -34,12 +31,10 @@ impl<O: Op> Task for BackwardRows<'_, O> {
     unsafe fn run<I: Isa>(self) {
         let BackwardRows { work, planes, mut shifts, mut inverses } = self;
         let mut block = *work.block;
-        // Rows that stay in registers are too short to gain by going past the caches.
-        block.streams &= work.len > IN_REGISTERS * Registers::<O, I>::LANES;
         for _ in 0..planes {
             let work = Work { block: &block, ..work };
             let plane = BackwardRows { work, planes: 1, shifts, inverses };
-            if work.op.is_typical(&block) && !block.streams {
+            if work.op.is_typical(&block) {
                 plane.run_rows::<Registers<O, I>, true>();
             } else {
                 plane.run_rows::<Registers<O, I>, false>();
