@@ -36,7 +36,7 @@ class Settings:
     threads: tuple[int, ...] = ()
     quick: bool = False
     targets: bool = True
-    seconds: float = 1.0
+    seconds: float = 0.5
 
     def chosen_peers(self) -> list[str]:
         """Return the names of the peers; a ValueError for one that is not known."""
@@ -113,7 +113,7 @@ def measure(settings: Settings, console: Console) -> dict[str, Any]:
 def _timing(settings: Settings) -> dict[str, Any]:
     if settings.quick:
         return {"seconds": 0.3, "rounds": (3, 7)}
-    return {"seconds": settings.seconds, "rounds": (5, 11)}
+    return {"seconds": settings.seconds, "rounds": (3, 9)}
 
 
 def _collect(
