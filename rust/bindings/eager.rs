@@ -20,6 +20,7 @@ type Object<'py> = Bound<'py, PyAny>;
 macro_rules! eager_function {
     ($name:ident, $op:ident) => {
         #[pyfunction]
+        #[allow(clippy::too_many_arguments)] // the settings of a call
         pub fn $name<'py>(
             inputs: &Bound<'py, PyTuple>,
             mask: Option<Object<'py>>,
