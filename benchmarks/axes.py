@@ -9,11 +9,9 @@ forward and backward together (training).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 
 import ewa_rs
 from ewa_rs.bench.measure import Call, interleave, spread
@@ -38,9 +36,11 @@ def contestant(shape: tuple[int, ...], axis: Any, order: torch.memory_format, tr
     *inputs, grad, out = tensors
     if not train:
         return lambda: ewa_rs.elementwise_attention(*inputs, axis=axis, out=out)
-    wanted: list[Tensor] = [t.requires_grad_() for t in inputs]
-    forward: Callable[[], Tensor] = lambda: ewa_rs.elementwise_attention(*wanted, axis=axis)  # noqa: E731
-    return lambda: torch.autograd.grad(forward(), wanted, grad)
+    for t in inputs:
+        t.requires_grad_()
+    return lambda: torch.autograd.grad(
+        ewa_rs.elementwise_attention(*inputs, axis=axis), inputs, grad
+    )
 
 
 def main() -> None:
