@@ -47,6 +47,7 @@ bench-guard:  ## count three kernels' instructions under valgrind, against bench
 	$(PYTHON) tools/bench_guard.py
 
 docs: setup  ## put the tables of results/ into the README and the guides
+	$(BIN)/python benchmarks/aims.py
 	$(BIN)/python tools/include.py
 
 format: setup  ## let rustfmt and ruff put the sources in order
