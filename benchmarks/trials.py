@@ -3,7 +3,7 @@
     python benchmarks/trials.py sweep results/ewa_net/trials/fashion-mnist.toml
 
 is ``ewa`` with one network more, ``trial``: `ewa_net` with blocks that are passed several
-times, with dense 3×3 convolutions, dropout, coordinates, or several maps at its end.
+times, with dense 3×3 convolutions, dropout, coordinates, further attention, or other pooling.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ewa_rs import elementwise_attention
 from ewa_rs.cli import app
-from ewa_rs.models.pooling import make_pooling
 from ewa_rs.models.registry import register_model
+from ewa_rs.nn import ElementwiseAttentionPool2d
 
 
 class Block(nn.Module):
@@ -60,6 +61,51 @@ class Maps(nn.Module):
         return torch.cat([((x * w + p).softmax(-1) * x).sum(-1) for w, p in pairs], 1)
 
 
+class Competition(nn.Module):
+    """x + g∘softmax(w∘x)∘x over each position's channels, times their number; g begins at 0."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.gain = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return images of the same shape."""
+        y: Tensor = elementwise_attention(self.weight[:, None, None], x, x, axis=-3, scale=1.0)
+        return x + (x.shape[-3] * self.gain)[:, None, None].to(x.dtype) * y
+
+
+class Attention(nn.Module):
+    """x + g∘softmax(q∘k)∘v over the positions, times their number; g begins at 0.
+
+    q, k and v are depthwise 3×3 convolutions of x.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.qkv = nn.ModuleList(
+            nn.Conv2d(channels, channels, 3, padding=1, groups=channels) for _ in range(3)
+        )
+        self.gain = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return images of the same shape."""
+        q, k, v = (convolution(x) for convolution in self.qkv)
+        y: Tensor = elementwise_attention(q, k, v, axis=(-2, -1), scale=1.0)
+        gain = x.shape[-2] * x.shape[-1] * self.gain
+        return x + gain[:, None, None].to(x.dtype) * y
+
+
+class PlacePool(ElementwiseAttentionPool2d):
+    """Attention pooling with a number a channel and place of the window."""
+
+    def __init__(self, channels: int, kernel_size: int | None) -> None:
+        super().__init__(channels, kernel_size, per_place=kernel_size is not None)
+
+
+ADDITIONS = {"competition": Competition, "attention": Attention}
+
+
 class Coordinates(nn.Module):
     """Two more channels: the row and the column of each pixel, from −1 to 1."""
 
@@ -83,6 +129,8 @@ def trial(
     coords: bool = False,
     maps: int = 0,
     drop: float = 0.0,
+    per_place: bool = False,
+    add: str | None = None,
 ) -> nn.Sequential:
     """Build `ewa_net` otherwise.
 
@@ -102,6 +150,10 @@ def trial(
         End with so many `Maps`, if not 0.
     drop
         Dropout before the classifier, and half as much, of whole channels, between the stages.
+    per_place
+        Pool with `PlacePool`.
+    add
+        A name of `ADDITIONS`, which stands at the end of each stage.
     """
     channels, height, width = input_shape
     channels += 2 * coords
@@ -114,7 +166,10 @@ def trial(
             times = repeat if out == channels else 1
             layers.append(Block(channels, out, dense=dense, repeat=times))
             channels = out
-        layers.append(make_pooling("attention", channels, None if stage is last else 2))
+        if add:
+            layers.append(ADDITIONS[add](channels))
+        pool = PlacePool if per_place else ElementwiseAttentionPool2d
+        layers.append(pool(channels, None if stage is last else 2))
         if drop and stage is not last:
             layers.append(nn.Dropout2d(drop / 2))
     if maps:

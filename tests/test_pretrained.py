@@ -83,7 +83,7 @@ def test_the_command_predicts_with_them(tmp_path: Path) -> None:
 
 
 def test_errors(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"pretrained: expected one of .*ewa_net_s/.*, got ewa/mars"):
+    with pytest.raises(ValueError, match=r"pretrained: expected one of .*/.*, got ewa/mars"):
         create_model("ewa", pretrained="mars")
     with pytest.raises(ValueError, match=r"pretrained: expected one of .*, got 'mars'"):
         find_pretrained("mars")

@@ -44,7 +44,7 @@ def test_documented_numbers_of_parameters() -> None:
     assert [*counts, parameters(build("ewa_net_l", CIFAR))] == [12_998, 107_338, 231_562]
     counts = [parameters(build("ewa_net_s", FASHION, pool=pool)) for pool in POOLINGS]
     assert dict(zip(POOLINGS, counts, strict=True)) == {
-        **{"attention": 12_998, "gate": 12_998, "se": 13_130},
+        **{"attention": 12_998, "softpool": 12_998, "gate": 12_998, "se": 13_130},
         **dict.fromkeys(("plain", "average", "max"), 12_866),
     }
 
@@ -62,6 +62,17 @@ def test_attention_lies_between_average_and_maximum(weight: float, pool: str) ->
         peer = build("ewa_net_s", FASHION, pool=other).double().eval()
         peer.load_state_dict(model.state_dict(), strict=False)
         assert torch.allclose(model(x), peer(x)) is (other == pool)
+
+
+def test_softpool_is_attention_that_is_not_trained() -> None:
+    x = torch.randn(2, 3, 4, 4, requires_grad=True)
+    pool = make_pooling("softpool", 3, 2)
+    windows = x.reshape(2, 3, 2, 2, 2, 2).transpose(3, 4).flatten(-2)
+    expected = (windows.softmax(-1) * windows).sum(-1)
+    torch.testing.assert_close(pool(x), expected)
+    gradients = [torch.autograd.grad(y.square().sum(), x)[0] for y in (pool(x), expected)]
+    torch.testing.assert_close(*gradients)
+    assert not any(parameter.requires_grad for parameter in pool.parameters())
 
 
 @pytest.mark.parametrize("size", [(4, 4), (5, 7), (40, 33)], ids=str)

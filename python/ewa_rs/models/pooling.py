@@ -40,6 +40,11 @@ class SqueezeExcitation(nn.Module):
         return x * (squeezed * self.weight[:, None, None] + self.bias[:, None, None]).sigmoid()
 
 
+def _softpool(channels: int, kernel_size: int | None) -> nn.Module:
+    """Return attention that stays as it starts, SoftPool (arXiv 2101.00440): every w is 1."""
+    return ElementwiseAttentionPool2d(channels, kernel_size).requires_grad_(False)
+
+
 def _average(kernel_size: int | None) -> nn.Module:
     return nn.AdaptiveAvgPool2d(1) if kernel_size is None else nn.AvgPool2d(kernel_size)
 
@@ -55,6 +60,7 @@ def _plain(kernel_size: int | None) -> nn.Module:
 
 POOLINGS: dict[str, Callable[[int, int | None], nn.Module]] = {
     "attention": ElementwiseAttentionPool2d,
+    "softpool": _softpool,
     "plain": lambda channels, kernel_size: _plain(kernel_size),
     "average": lambda channels, kernel_size: _average(kernel_size),
     "max": lambda channels, kernel_size: _max(kernel_size),
@@ -71,10 +77,10 @@ def make_pooling(name: str, channels: int, kernel_size: int | None = None) -> nn
     Parameters
     ----------
     name
-        ``'attention'`` is `ewa_rs.nn.ElementwiseAttentionPool2d`; ``'plain'`` the maximum over
-        windows and the average over the whole image; ``'average'`` and ``'max'`` do the same in
-        both places; ``'gate'`` is a sigmoid gate before plain pooling, ``'se'``
-        squeeze-and-excitation there.
+        ``'attention'`` is `ewa_rs.nn.ElementwiseAttentionPool2d`; ``'softpool'`` the same without
+        training its parameters; ``'plain'`` the maximum over windows and the average over the
+        whole image; ``'average'`` and ``'max'`` do the same in both places; ``'gate'`` is a
+        sigmoid gate before plain pooling, ``'se'`` squeeze-and-excitation there.
     channels
         Channels of the images.
     kernel_size
