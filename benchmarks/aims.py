@@ -29,7 +29,13 @@ AIMS = (
 )
 # A network with attention, and the same network with something else in its place.
 CONTROLS = {
-    "ewa_net_s": ("plain pooling", "average pooling", "sigmoid gate", "squeeze-excitation"),
+    "ewa_net_s": (
+        "plain pooling",
+        "average pooling",
+        "SoftPool",
+        "sigmoid gate",
+        "squeeze-excitation",
+    ),
     "ewa_net_m": ("ewa_net_m, plain pooling",),
     "vgg_like, attention pooling": ("vgg_like",),
 }
