@@ -57,6 +57,15 @@ def test_papers_point_is_a_share_of_the_baseline(drawn: list[Figure]) -> None:
     assert point.get_ydata()[0] == pytest.approx(0.92 * 80)
 
 
+def test_no_two_networks_look_alike(drawn: list[Figure]) -> None:
+    many = results({f"network {i}": 1000 + i for i in range(21)}, "digits")
+    plots.accuracy_plot(many, Path("unused.png"))
+    plots.curves_plot(many, Path("unused.png"))
+    points = [container[0] for container in drawn[0].axes[0].containers]
+    assert len({(p.get_color(), p.get_marker()) for p in points}) == 21
+    assert len({(c.get_color(), c.get_linestyle()) for c in drawn[1].axes[0].lines}) == 21
+
+
 def test_many_networks_and_no_validation_split(drawn: list[Figure]) -> None:
     models = {f"network{i}": 10**i for i in range(1, 10)}
     plots.accuracy_plot(results(models), Path("unused.png"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ from ewa_rs.training.summary import (
 )
 
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#aa3377", "#66ccee", "#ccbb44", "#777777")
-MARKERS = "osD^vPX"
+MARKERS = "osD^vPXp"
+LINES = ("-", "--", ":")
 
 
 def accuracy_plot(results: dict[str, Any], path: Path) -> None:
@@ -38,8 +39,7 @@ def accuracy_plot(results: dict[str, Any], path: Path) -> None:
     where the data set has them, the paper's point and published figures.
     """
     figure, axes = _figure()
-    styles = zip(cycle(COLOURS), cycle(MARKERS), strict=True)
-    for s, (colour, marker) in zip(summarise(results), styles, strict=False):
+    for s, (colour, marker, _) in zip(summarise(results), _styles(), strict=False):
         label = f"{s.model}: {100 * s.accuracy:.1f} %"
         spread = None if s.deviation is None else 100 * s.deviation
         axes.errorbar(s.parameters, 100 * s.accuracy, spread, fmt=marker, color=colour, label=label,
@@ -60,12 +60,12 @@ def accuracy_plot(results: dict[str, Any], path: Path) -> None:
 def curves_plot(results: dict[str, Any], path: Path) -> None:
     """Plot training loss and validation accuracy by epoch: the seeds' mean, their range shaded."""
     figure, axes = _figure(columns=2)
-    for s, colour in zip(summarise(results), cycle(COLOURS), strict=False):
+    for s, (colour, _, line) in zip(summarise(results), _styles(), strict=False):
         seeds = [run["epochs"] for run in runs_of(results, s.model)]
         losses = [[epoch["loss"] for epoch in epochs] for epochs in seeds]
         accuracies = [[_percent(epoch["val_accuracy"]) for epoch in epochs] for epochs in seeds]
-        _draw_curve(axes[0], losses, colour, s)
-        _draw_curve(axes[1], accuracies, colour, s)
+        _draw_curve(axes[0], losses, colour, line, s.model)
+        _draw_curve(axes[1], accuracies, colour, line, s.model)
     axes[0].set(xlabel="epoch", ylabel="training loss")
     axes[1].set(xlabel="epoch", ylabel="validation accuracy (%)")
     figure.suptitle(_title(results))
@@ -76,10 +76,20 @@ def _percent(share: float | None) -> float:
     return math.nan if share is None else 100 * share  # None: no validation split
 
 
-def _draw_curve(axes: Axes, seeds: Sequence[Sequence[float]], colour: str, s: Summary) -> None:
+def _styles() -> Iterator[tuple[str, str, str]]:
+    """Return colour, marker and line of one row after the other: no two rows of 21 look alike."""
+    markers = cycle(MARKERS)
+    for line in cycle(LINES):
+        for colour in COLOURS:
+            yield colour, next(markers), line
+
+
+def _draw_curve(
+    axes: Axes, seeds: Sequence[Sequence[float]], colour: str, line: str, label: str
+) -> None:
     by_epoch = list(zip(*seeds, strict=True))
     x = range(1, len(by_epoch) + 1)
-    axes.plot(x, [statistics.fmean(values) for values in by_epoch], color=colour, label=s.model)
+    axes.plot(x, [statistics.fmean(v) for v in by_epoch], line, color=colour, label=label)
     axes.fill_between(x, [min(v) for v in by_epoch], [max(v) for v in by_epoch],
                       color=colour, alpha=0.2, linewidth=0)  # fmt: skip
 
