@@ -8,15 +8,12 @@ beside the best network that is small enough for it, and what attention adds to 
 
 from __future__ import annotations
 
-import json
 import math
-import statistics
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ewa_rs.training.files import write_text
-from ewa_rs.training.summary import Summary, baseline_of, summarise
+from ewa_rs.training.files import read_json, write_text
+from ewa_rs.training.summary import Summary, summarise
 
 FOLDER = Path("results/ewa_net")
 DATA = {"Fashion-MNIST": "fashion-mnist", "CIFAR-10 (JPEG)": "cifar10-jpeg"}
@@ -56,8 +53,7 @@ class Estimate:
 
 def estimate(s: Summary) -> Estimate:
     """Return the accuracy of a row."""
-    n = len(s.accuracies)
-    error = statistics.stdev(s.accuracies) / math.sqrt(n) if n > 1 else None
+    error = None if s.deviation is None else s.deviation / math.sqrt(len(s.accuracies))
     return Estimate(s.accuracy, error)
 
 
@@ -71,19 +67,17 @@ def ratio(a: Estimate, b: Estimate) -> Estimate:
 
 def points(a: Estimate, b: Estimate) -> Estimate:
     """Return a − b in points of per cent."""
-    known = a.error is not None and b.error is not None
-    error = 100 * math.hypot(a.error or 0, b.error or 0) if known else None
-    return Estimate(100 * (a.mean - b.mean), error)
+    mean = 100 * (a.mean - b.mean)
+    if a.error is None or b.error is None:
+        return Estimate(mean, None)
+    return Estimate(mean, 100 * math.hypot(a.error, b.error))
 
 
 def load(data: str) -> tuple[Summary, dict[str, Summary]]:
-    """Return the baseline and all rows of a sweep that have the sweep's number of epochs."""
-    results: dict[str, Any] = json.loads((FOLDER / DATA[data] / "results.json").read_text("utf-8"))
-    longer = {run.get("label") for run in results["runs"] if run.get("settings")}
-    baseline = baseline_of(results)
-    if baseline is None:
-        raise ValueError(f"{DATA[data]}/results.json: no run of {results['baseline']}")
-    return baseline, {s.model: s for s in summarise(results) if s.model not in longer}
+    """Return the baseline and all rows of a sweep."""
+    results = read_json(FOLDER / DATA[data] / "results.json")
+    rows = {s.model: s for s in summarise(results)}
+    return rows[results["baseline"]], rows
 
 
 def aim_row(data: str, share: float, least: float) -> str:

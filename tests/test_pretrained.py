@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,10 @@ def test_the_command_predicts_with_them(tmp_path: Path) -> None:
 
 
 def test_errors(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"pretrained: expected one of .*/.*, got ewa/mars"):
+    known = ", ".join(map("/".join, PAIRS))
+    message = re.escape(f"pretrained: expected one of {known}, got ewa/mars")
+    assert "ewa_net_s/" in known
+    with pytest.raises(ValueError, match=f"^{message}$"):
         create_model("ewa", pretrained="mars")
     with pytest.raises(ValueError, match=r"pretrained: expected one of .*, got 'mars'"):
         find_pretrained("mars")
