@@ -20,6 +20,7 @@ import ewa_rs
 from ewa_rs.cli import app
 from ewa_rs.models import list_models
 from ewa_rs.training.checkpoint import load_state
+from ewa_rs.training.sweep.claim import claim
 
 COMMANDS = ("train", "evaluate", "predict", "export", "info", "compare", "sweep")
 
@@ -139,11 +140,21 @@ def test_failures_of_train(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     fails(train("--data", "mnist"), "'mnist'", "fashion-mnist")
     fails(train("--data", "imagefolder:none", "--data-dir", "x"), "x/none/train is no folder")
     fails(train("--precision", "fp8"), "precision: expected one of auto")
+    fails(train("--option", "normalise=False"), "normalise: expected true or false, got 'False'")
+    fails(train("--resume", "--output", "none"), "none: no run to go on with")
+    assert list(Path("runs").iterdir()) == []  # nothing is left of them
     fails(train("--device", "cuda:77"), "cuda:77 asked for")
     fails(train("--lr", "1e38", "--optimizer", "sgd"), "the training loss is", "lower --lr")
     monkeypatch.setenv("EWA_DATA", str(folder / "data"))
     Path("data").write_text("a file where a folder should be")
     fails(train("--data", "cifar10"), str(folder / "data"), "cifar-10-python.tar.gz")
+
+
+def test_two_trainings_in_one_folder(folder: Path) -> None:
+    with claim(folder / "run") as ours:
+        assert ours
+        fails(train("--output", "run"), "run: another process trains there", str(os.getpid()))
+    assert train("--output", "run").exit_code == 0
 
 
 def test_output_that_cannot_be_written(folder: Path) -> None:
@@ -161,6 +172,9 @@ def test_failures_with_checkpoints(folder: Path) -> None:
     save_file({"w": torch.zeros(1)}, "foreign.safetensors")
     fails(ewa("predict", "foreign.safetensors", "x.png"), "foreign.safetensors", "no checkpoint")
     assert train("--output", "run").exit_code == 0
+    assert ewa("evaluate", "run/last.safetensors", "--backend", "torch").exit_code == 0
+    fails(ewa("evaluate", "run/last.safetensors", "--backend", "gpu"), "backend: expected None")
+    fails(ewa("evaluate", "run/last.safetensors", "--precision", "fp8"), "precision: expected auto")
     fails(ewa("predict", "run/last.safetensors", "x.png"), "x.png", "No such file")
     Path("x.png").write_bytes(b"junk")
     fails(ewa("predict", "run/last.safetensors", "x.png"), "x.png", "not a readable image")

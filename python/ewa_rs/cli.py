@@ -188,13 +188,14 @@ def info(json: opt.Json = False) -> None:
 
     Example: `ewa info --json`
     """
-    from ewa_rs.training.commands import collect_info, print_info
+    with opt.one_line_errors():
+        from ewa_rs.training.commands import collect_info, print_info
 
-    details = collect_info()
-    if json:
-        opt.print_json(details)
-    else:
-        print_info(details)
+        details = collect_info()
+        if json:
+            opt.print_json(details)
+        else:
+            print_info(details)
 
 
 def main() -> None:

@@ -147,6 +147,7 @@ def test_dot_product_mixes_rows() -> None:
         (ValueError, {"input_shape": (28, 28)}, r"input_shape.*\(28, 28\)"),
         (ValueError, {"num_classes": 0}, "num_classes.*0"),
         (TypeError, {"depth": 3}, "no option depth.*layers"),
+        (TypeError, {"bias": "False"}, "bias: expected true or false, got 'False'"),
         (ValueError, {"layers": -1}, "layers.*-1"),
         (ValueError, {"hidden": "wide"}, "hidden.*'wide'"),
         (ValueError, {"gain": "m"}, "gain.*'m'"),

@@ -9,7 +9,13 @@ import torch
 
 from ewa_rs.models import create_model
 from ewa_rs.nn import ElementwiseSelfAttention
-from ewa_rs.training.attention import attention_picture, attention_weights, has_attention
+from ewa_rs.training.attention import (
+    attention_picture,
+    attention_weights,
+    has_attention,
+    sample_images,
+)
+from ewa_rs.training.data import Split
 
 
 def test_weights_are_the_softmax_of_each_layer() -> None:
@@ -36,6 +42,15 @@ def test_other_networks_have_none() -> None:
     model = create_model("linear", input_shape=(1, 6, 5), num_classes=3)
     assert not has_attention(model)
     assert attention_weights(model, torch.randn(2, 1, 6, 5)) == []
+
+
+def test_samples_are_those_of_classes_that_have_images() -> None:
+    split = Split(
+        torch.arange(6, dtype=torch.uint8)[:, None, None, None], torch.tensor([4, 2, 2, 0, 0, 4])
+    )
+    images, labels = sample_images(split, 2)
+    assert labels.tolist() == [0, 2]
+    assert images.flatten().tolist() == [3, 1]
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ewa_rs.training.compare import Comparison, compare
 from ewa_rs.training.config import TrainConfig
-from ewa_rs.training.report import write_report
+from ewa_rs.training.report import read_results, write_report
 from ewa_rs.training.summary import baseline_of, markdown, paper_figure, summarise, table_rows
 
 RECIPE = TrainConfig(data="digits", epochs=2, precision="fp32")
@@ -154,6 +154,20 @@ def test_before_the_baseline_has_run_its_shares_are_empty(folder: Path) -> None:
     assert baseline_of(results) is None
     _, linear, _ = table_rows(results)
     assert linear[2] == linear[5] == ""
+
+
+def test_a_baseline_that_has_nothing_right_has_no_shares(folder: Path) -> None:
+    results = results_of(folder)
+    runs = [run | {"test_accuracy": 0.0} for run in results["runs"]]
+    assert [row[5] for row in table_rows(results | {"runs": runs})[1:]] == ["", ""]
+
+
+def test_results_of_which_a_run_is_missing_figures(folder: Path, tmp_path: Path) -> None:
+    results = results_of(folder)
+    del results["runs"][1]["parameters"]
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    with pytest.raises(ValueError, match=r"results.json: run 1: parameters missing"):
+        read_results(tmp_path)
 
 
 def test_the_papers_figures_stand_beside_ewa_alone(folder: Path) -> None:

@@ -62,6 +62,7 @@ def test_command_has_what_is_not_the_default() -> None:
     [
         ("epochs", 0, "at least 1"),
         ("batch_size", -1, "at least 1"),
+        ("seed", -1, "0 or more"),
         ("lr", 0.0, "more than 0"),
         ("lr", float("nan"), "more than 0"),
         ("weight_decay", -1.0, "0 or more"),

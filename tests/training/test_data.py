@@ -157,10 +157,40 @@ def test_folders_without_images(tmp_path: Path) -> None:
     (folder / "test" / "c").mkdir()
     with pytest.raises(ValueError, match="classes c are not in train"):
         load_data("imagefolder:birds", tmp_path)
+    (folder / "train" / "c").mkdir()
+    with pytest.raises(ValueError, match="train: no images of c"):
+        load_data("imagefolder:birds", tmp_path)
+    (folder / "train" / "c").rename(folder / "train" / ".c")
+    (folder / "test" / "c").rename(folder / "test" / ".c")
+    assert load_data("imagefolder:birds", tmp_path).class_names == ("a", "b")
     (tmp_path / "empty" / "train" / "a").mkdir(parents=True)
     (tmp_path / "empty" / "test" / "a").mkdir(parents=True)
     with pytest.raises(ValueError, match="no images; expected train/<class>"):
         load_data("imagefolder:empty", tmp_path)
+
+
+def test_no_image_is_left_to_train_with(tmp_path: Path) -> None:
+    folder_of_images(tmp_path / "birds")
+    with pytest.raises(ValueError, match=r"val_fraction: 0.95 of 8 images leaves none"):
+        load_data("imagefolder:birds", tmp_path, val_fraction=0.95)
+
+
+@pytest.mark.parametrize("scale", [1 / 255, 1])
+def test_floats_and_whole_numbers(tmp_path: Path, scale: float) -> None:
+    """Pillow's 32-bit modes: floats up to 1 or 255, integers up to 255 or 65535."""
+    pixels = np.arange(0, 256, 5, np.uint8).reshape(4, 13)
+    Image.fromarray((pixels * scale).astype(np.float32)).save(tmp_path / "x.tif")
+    np.testing.assert_array_equal(decode_image(tmp_path / "x.tif", None, None)[0], pixels)
+    whole = pixels.astype(np.int32) * (257 if scale == 1 else 1)
+    Image.fromarray(whole).save(tmp_path / "y.tif")
+    np.testing.assert_array_equal(decode_image(tmp_path / "y.tif", None, None)[0], pixels)
+
+
+def test_more_pixels_than_pillow_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("L", (50, 50)).save(tmp_path / "x.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(ValueError, match=r"x.png: not a readable image \(.*decompression bomb"):
+        decode_image(tmp_path / "x.png", None, None)
 
 
 def test_unknown_name() -> None:

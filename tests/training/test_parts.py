@@ -100,6 +100,8 @@ def test_devices() -> None:
     assert resolve_device("auto").type in ("cpu", "cuda")
     with pytest.raises(ValueError, match=r"device: expected auto.*'gpu'"):
         resolve_device("gpu")
+    with pytest.raises(ValueError, match=r"device: expected auto.*'mps'"):
+        resolve_device("mps")
     with pytest.raises(ValueError, match=r"device: cuda:99 asked for, \d+ CUDA devices found"):
         resolve_device("cuda:99")
 
@@ -127,6 +129,8 @@ def test_automatic_precision(
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert resolve_precision("auto", torch.device(kind), model(name)) == expected
     assert resolve_precision("fp16", torch.device(kind), model(name)) == "fp16"
+    with pytest.raises(ValueError, match=r"precision: expected auto, .*'fp8'"):
+        resolve_precision("fp8", torch.device(kind), model(name))
 
 
 def test_channels_last_is_for_convolutions() -> None:

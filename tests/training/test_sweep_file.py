@@ -81,6 +81,11 @@ def test_the_caller_has_the_last_word(file: Path) -> None:
         (NETWORK + "options = { layers = 1 }", r"networks\[1\]: options: layers: unknown"),
         (NETWORK + "seeds = 0", "seeds: expected at least 1 for linear, got 0"),
         (NETWORK + NETWORK, "'linear' and 'linear' would share a folder"),
+        (
+            NETWORK.replace("linear", "ewa") + "name = 'A'\n" + NETWORK + "name = 'A'",
+            "share a folder",
+        ),
+        (NETWORK + "[grid]\noptions = [1, 2]", r"grid: options: expected a table, got \[1, 2\]"),
         (NETWORK + "[grid]\nlr = 0.1", "grid: lr: expected a list of values, got 0.1"),
         (NETWORK + "[grid]\nlr = ['a']", "grid: lr: expected a number, got 'a'"),
         (NETWORK + "[grid]\noptions.depth = [1]", r"grid: options.depth: unknown"),

@@ -85,7 +85,8 @@ def create_model(
     ValueError
         For an unknown name, a shape that is none of an image, or weights that do not fit.
     TypeError
-        For an option that the network does not have, or without a shape or classes.
+        For an option that the network does not have, one that is not true or false where it has to
+        be, or without a shape or classes.
 
     Examples
     --------
@@ -104,6 +105,9 @@ def create_model(
         raise TypeError(
             f"{name} has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}"
         )
+    for option, value in options.items():
+        if isinstance(known[option], bool) and not isinstance(value, bool):
+            raise TypeError(f"{option}: expected true or false, got {value!r}")
     shape = tuple(input_shape)
     if len(shape) != 3 or min(shape) < 1:
         raise ValueError(f"input_shape: expected (channels, height, width), got {shape}")

@@ -28,9 +28,9 @@ def has_attention(model: nn.Module) -> bool:
 
 def draw_attention(model: nn.Module, info: CheckpointInfo, data: DataSet, path: Path) -> None:
     """Draw what a trained network attends to in a test image of each of the first classes."""
-    images = sample_images(data.test, _SAMPLES)
+    images, labels = sample_images(data.test, _SAMPLES)
     weights = attention_weights(model, Normaliser(info.mean, info.std)(images))
-    attention_picture(images, weights, data.class_names, path)
+    attention_picture(images, weights, [data.class_names[i] for i in labels], path)
 
 
 @torch.no_grad()
@@ -68,10 +68,11 @@ def _layers(model: nn.Module) -> list[nn.Module]:
     return [m for m in model.modules() if isinstance(m, _KINDS)]
 
 
-def sample_images(split: Split, count: int) -> Tensor:
-    """Return the first image of each of the first ``count`` classes, uint8."""
-    firsts = [(split.labels == label).nonzero()[:1, 0] for label in range(count)]
-    return split.images[torch.cat(firsts)]
+def sample_images(split: Split, count: int) -> tuple[Tensor, Tensor]:
+    """Return the first image of each of the first ``count`` classes that have one, and labels."""
+    firsts = [(split.labels == label).nonzero()[0, 0] for label in split.labels.unique()[:count]]
+    chosen = torch.stack(firsts)
+    return split.images[chosen], split.labels[chosen]
 
 
 def attention_picture(

@@ -26,6 +26,13 @@ __all__ = [
 ]
 
 
+# What torch.load makes of bytes that are not a whole file of its.
+_DAMAGED = (
+    *(RuntimeError, pickle.UnpicklingError, EOFError, OSError),
+    *(ValueError, TypeError, LookupError),
+)
+
+
 def save_checkpoint(path: Path, model: nn.Module, info: CheckpointInfo) -> None:
     """Write the weights of a network as safetensors, atomically."""
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
@@ -89,7 +96,7 @@ def load_state(path: Path) -> dict[str, Any]:
     """Read what `save_state` wrote; anything else is a ValueError that names the file."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
+    except _DAMAGED as error:
         raise ValueError(f"{path}: truncated, or no training state") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise ValueError(f"{path}: no training state of ewa_rs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from ewa_rs.training.loop import train
 from ewa_rs.training.progress import ProgressDisplay
 from ewa_rs.training.run_folder import RunFolder, default_output
 from ewa_rs.training.summary import versions_text
+from ewa_rs.training.sweep.claim import claimed
 
 #: The CPU features that matter to the kernels here and to PyTorch's.
 _FEATURES = (
@@ -46,10 +48,14 @@ def run_training(settings: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
             settings = read_json(stored) | settings
     config = TrainConfig.from_dict(settings)
     folder = RunFolder(Path(config.output) if config.output else default_output(config))
+    if config.resume and not folder.config.exists():
+        raise FileNotFoundError(f"{folder.path}: no run to go on with, config.json is not there")
     finished = folder.result.exists()
     console = errors if quiet else output  # standard output is for the JSON then
     try:
-        with ProgressDisplay(console) as display:
+        # Two trainings in one folder would mix their runs.
+        alone = claimed(folder.path) if RANK == 0 else nullcontext()
+        with alone, ProgressDisplay(console) as display:
             result = train(config, on_event=display)
     except KeyboardInterrupt:
         if RANK == 0:

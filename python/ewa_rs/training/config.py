@@ -85,6 +85,7 @@ class TrainConfig:
         for name in ("epochs", "batch_size"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         _require(self.lr > 0, "lr", self.lr, "more than 0")
+        _require(self.seed >= 0, "seed", self.seed, "0 or more")
         _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
         for name in ("label_smoothing", "val_fraction"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")

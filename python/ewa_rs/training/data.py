@@ -101,6 +101,10 @@ def load_data(
             f"there are {', '.join(SOURCES)}, imagefolder:PATH"
         )
     kept, val = hold_out(train, val_fraction, seed)
+    if not len(kept):
+        raise ValueError(
+            f"val_fraction: {val_fraction} of {len(train)} images leaves none to train with"
+        )
     mean, std = _moments(kept.images)
     return DataSet(portable_data_name(name), kept, val, test, tuple(names), mean, std)
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import torch
 from torch import nn
+
+from ewa_rs.training.config import Precision
 
 
 def resolve_device(name: str) -> torch.device:
@@ -16,6 +19,8 @@ def resolve_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise ValueError(f"device: expected auto, cpu, cuda or cuda:i, got {name!r}") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"device: expected auto, cpu, cuda or cuda:i, got {name!r}")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(
             f"device: {name} asked for, {torch.cuda.device_count()} CUDA devices found"
@@ -36,6 +41,8 @@ def resolve_precision(name: str, device: torch.device, model: nn.Module) -> str:
     bf16 where the device has it (compute capability 8), fp16 before; on a CPU bf16 where
     it has instructions for it, else fp32.
     """
+    if name not in get_args(Precision):
+        raise ValueError(f"precision: expected {', '.join(get_args(Precision))}, got {name!r}")
     if name != "auto":
         return name
     if not has_convolutions(model):

@@ -12,6 +12,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 _GREY = ("1", "L", "LA", "I", "F")
+_UNREADABLE = (
+    OSError,
+    UnidentifiedImageError,
+    SyntaxError,
+    ValueError,
+    Image.DecompressionBombError,  # more pixels than Pillow takes for a picture
+)
 
 
 def decode_image(
@@ -20,7 +27,8 @@ def decode_image(
     """Read an image file as ``(channels, height, width)``.
 
     ``size`` (one number for a square, or height and width) resizes; ``channels`` 1 makes it grey, 3
-    RGB, None keeps what the file has. Transparent parts come out on white.
+    RGB, None keeps what the file has. Transparent parts come out on white; 16-bit images lose their
+    lower byte, and floats are taken for 0 to 1 if none is above, else for 0 to 255.
 
     Raises
     ------
@@ -39,7 +47,7 @@ def decode_image(
             array = np.array(image, dtype=np.uint8)
     except FileNotFoundError:
         raise
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+    except _UNREADABLE as error:
         raise ValueError(f"{path}: not a readable image ({error})") from error
     return array[None] if grey else array.transpose(2, 0, 1)
 
@@ -48,8 +56,13 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
     """Return the image as L or RGB, whatever its mode."""
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode == "I":  # a 16-bit PNG in Pillow's 32-bit mode
-        return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
+    if image.mode == "I":  # 16 bits in Pillow's 32-bit mode, or integers up to 255
+        pixels = np.asarray(image).clip(0, 65535)
+        return Image.fromarray((pixels >> 8 if pixels.max() > 255 else pixels).astype(np.uint8))
+    if image.mode == "F":  # from 0 to 1, or up to 255
+        pixels = np.nan_to_num(np.asarray(image))
+        scale = 255 if pixels.max() <= 1 else 1
+        return Image.fromarray((scale * pixels).clip(0, 255).round().astype(np.uint8))
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")

@@ -58,6 +58,11 @@ def read_results(folder: Path) -> dict[str, Any]:
     missing = [n for n in ("data", "epochs", "models", "baseline", "runs") if n not in results]
     if missing:
         raise ValueError(f"{path}: no results of a comparison, {', '.join(missing)} missing")
+    for i, run in enumerate(results["runs"]):
+        names = (*_CONFIG, *_RESULT, "epochs")
+        missing = [n for n in names if n not in run and n not in _OF_THE_TEST_SET]
+        if missing:
+            raise ValueError(f"{path}: run {i}: {', '.join(missing)} missing")
     return results
 
 

@@ -117,16 +117,26 @@ def image_folder(folder: Path, size: int | None, channels: int | None) -> Parts:
             raise FileNotFoundError(
                 f"{folder / part} is no folder; expected train/<class>/* and test/<class>/*"
             )
-    names = sorted(entry.name for entry in (folder / "train").iterdir() if entry.is_dir())
-    other = {entry.name for entry in (folder / "test").iterdir() if entry.is_dir()} - set(names)
+    names = _class_names(folder / "train")
+    other = [name for name in _class_names(folder / "test") if name not in names]
     if other:
-        raise ValueError(f"{folder / 'test'}: classes {', '.join(sorted(other))} are not in train/")
+        raise ValueError(f"{folder / 'test'}: classes {', '.join(other)} are not in train/")
     train = _read_part(folder / "train", names, size, channels)
+    counts = torch.bincount(train.labels, minlength=len(names)).tolist()
+    empty = [name for name, count in zip(names, counts, strict=True) if not count]
+    if empty:
+        raise ValueError(f"{folder / 'train'}: no images of {', '.join(empty)}")
     test = _read_part(folder / "test", names, size, train.images.shape[1])
     if train.images.shape[1:] != test.images.shape[1:]:
         sizes = " and ".join("×".join(map(str, s.images.shape[2:])) for s in (train, test))
         raise ValueError(f"{folder}: images in train/ and test/ are {sizes}; give --image-size")
     return train, test, names
+
+
+def _class_names(folder: Path) -> list[str]:
+    """Return a folder's folders, but for hidden ones such as .ipynb_checkpoints."""
+    entries = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    return sorted(entry.name for entry in entries if entry.is_dir())
 
 
 def _read_part(folder: Path, names: list[str], size: int | None, channels: int | None) -> Split:

@@ -111,7 +111,7 @@ def _row(s: Summary, baseline: Summary | None) -> tuple[str, ...]:
         f"{100 * s.parameters / baseline.parameters:.1f}" if baseline else "",
         str(len(s.accuracies)),
         f"{100 * s.accuracy:.2f}{spread}",
-        f"{s.accuracy / baseline.accuracy:.3f}" if baseline else "",
+        f"{s.accuracy / baseline.accuracy:.3f}" if baseline and baseline.accuracy else "",
         f"{s.seconds_per_epoch:.1f}",
     )
 

@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -29,6 +29,21 @@ def claim(folder: Path) -> Iterator[bool]:
             yield True
         finally:
             file.truncate(0)
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Hold a folder, or raise a ValueError; one that nothing was written to is not left behind."""
+    with claim(folder) as ours:
+        if not ours:
+            raise ValueError(f"{folder}: another process trains there ({holder(folder)})")
+        try:
+            yield
+        finally:
+            if list(folder.iterdir()) == [_lock_file(folder)]:
+                with suppress(OSError):  # Windows keeps a file that is open
+                    _lock_file(folder).unlink()
+                    folder.rmdir()
 
 
 def holder(folder: Path) -> str:

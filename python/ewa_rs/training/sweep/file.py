@@ -141,6 +141,8 @@ def _grid(table: Table, takes: dict[str, Any]) -> dict[str, list[Any]]:
     """Read a grid: the values of each setting, whose options may be a table of their own."""
     values = dict(table.values.get("grid", {}))
     nested = values.pop("options", {})
+    if not isinstance(nested, dict):
+        raise ValueError(f"{table.where}: grid: options: expected a table, got {nested!r}")
     values |= {f"options.{name}": choices for name, choices in nested.items()}
     where = f"{table.where}: grid"
     for name, choices in values.items():

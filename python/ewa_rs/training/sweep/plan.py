@@ -78,12 +78,13 @@ class Sweep:
             raise ValueError("networks: expected at least one, got none")
         slugs: dict[str, str] = {}
         for network in self.networks:
-            other = slugs.setdefault(network.slug.casefold(), network.label)
-            if other is not network.label:
+            slug, label = network.slug.casefold(), network.label
+            if slug in slugs:
                 raise ValueError(
-                    f"networks: {other!r} and {network.label!r} would share a folder; "
+                    f"networks: {slugs[slug]!r} and {label!r} would share a folder; "
                     "give each a name of its own"
                 )
+            slugs[slug] = label
         if self.baseline is not None and self.baseline not in self.labels:
             labels = ", ".join(map(repr, self.labels))
             raise ValueError(f"baseline: expected one of {labels}, got {self.baseline!r}")
