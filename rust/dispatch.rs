@@ -63,6 +63,14 @@ impl OpName {
     pub fn mask(self) -> usize {
         self.inputs().len() - 1
     }
+
+    /// So many of the inputs, the first ones, are in every call.
+    pub fn required(self) -> usize {
+        match self {
+            OpName::ElementwiseAttention => 3,
+            OpName::ElementwiseSelfAttention => 4,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -33,11 +33,12 @@ impl<T: Element> Mask<T> {
         } else {
             let added: V = self.added.load::<V, FULL>(i, n);
             let masked = added.mul_add(V::splat(T::Acc::LOG2_E), score);
-            // Only −∞ keeps out: the lowest finite number, with which some masks are filled, must not
-            // become −∞ in base 2.
+            // Only −∞, of the mask or of the score, keeps out: the lowest finite number, with which some
+            // masks are filled, must not become −∞ in base 2.
             let minus_infinity = V::splat(T::Acc::NEG_INFINITY);
-            let out = added.zero_where_less(minus_infinity, added);
-            V::splat(T::Acc::LOWEST).add(out).max(masked)
+            let by_mask = added.zero_where_less(minus_infinity, added);
+            let by_score = score.zero_where_less(minus_infinity, score);
+            V::splat(T::Acc::LOWEST).add(by_mask).add(by_score).max(masked)
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Threads: a persistent pool, and what a forked child does.
 
 use crate::workers::Workers;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, RwLock};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::{Arc, RwLock};
 
 /// Below this many elements the calling thread does all the work.
 const THRESHOLD: usize = 32 * 1024;
@@ -13,68 +14,79 @@ struct Threads {
     pool: Option<Arc<Workers>>,
 }
 
-static THREADS: OnceLock<RwLock<Threads>> = OnceLock::new();
+/// Null before the first use, in this process or in a forked child.
+static THREADS: AtomicPtr<RwLock<Threads>> = AtomicPtr::new(null_mut());
 static FORKED: AtomicBool = AtomicBool::new(false);
 
 fn threads() -> &'static RwLock<Threads> {
-    THREADS.get_or_init(|| {
-        // SAFETY: the handler only stores to an atomic.
-        #[cfg(unix)]
-        unsafe {
-            libc::pthread_atfork(None, None, Some(after_fork));
+    let mut found = THREADS.load(Ordering::Acquire);
+    if found.is_null() {
+        let count = if FORKED.load(Ordering::Relaxed) { 1 } else { default_count() };
+        let new = Box::into_raw(Box::new(RwLock::new(Threads { count, pool: None })));
+        found = new;
+        let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
+        if let Err(first) = THREADS.compare_exchange(null_mut(), new, success, failure) {
+            // SAFETY: nobody else has seen it.
+            drop(unsafe { Box::from_raw(new) });
+            found = first;
         }
-        RwLock::new(Threads { count: default_count(), pool: None })
-    })
+    }
+    // SAFETY: what is stored there is never freed.
+    unsafe { &*found }
 }
 
-/// Threads do not survive a fork: the child works alone until it asks for more.
+/// Have forked children work alone until they ask for more: threads do not survive a fork.
+pub fn watch_forks() {
+    // SAFETY: the handler only stores to atomics.
+    #[cfg(unix)]
+    unsafe {
+        libc::pthread_atfork(None, None, Some(after_fork));
+    }
+}
+
+/// The parent's lock may be held by a thread that is not in the child, and its pool has none there: both
+/// are left as they lie.
 #[cfg(unix)]
 unsafe extern "C" fn after_fork() {
     FORKED.store(true, Ordering::Relaxed);
+    THREADS.store(null_mut(), Ordering::Release);
 }
 
-/// A number of threads that the environment names.
-fn from_environment(name: &str) -> Result<Option<usize>, String> {
-    let Some(value) = std::env::var(name).ok().filter(|value| !value.trim().is_empty()) else {
+fn parse_count(text: &str) -> Option<usize> {
+    text.trim().parse().ok().filter(|count| (1..=4096).contains(count))
+}
+
+/// What EWA_NUM_THREADS says: an error if that is no number of threads.
+fn own_setting() -> Result<Option<usize>, String> {
+    let value = std::env::var("EWA_NUM_THREADS").unwrap_or_default();
+    if value.trim().is_empty() {
         return Ok(None);
-    };
-    match value.trim().parse() {
-        Ok(count @ 1..=4096) => Ok(Some(count)),
-        _ => Err(format!("{name}: expected 1 to 4096 threads, got {value:?}")),
     }
+    let error = || format!("EWA_NUM_THREADS: expected 1 to 4096 threads, got {value:?}");
+    parse_count(&value).map(Some).ok_or_else(error)
 }
 
-/// An error if EWA_NUM_THREADS is set to what is no number of threads.
 pub fn check_environment() -> Result<(), String> {
-    from_environment("EWA_NUM_THREADS").map(|_| ())
+    own_setting().map(|_| ())
 }
 
-/// EWA_NUM_THREADS, else OMP_NUM_THREADS (which joblib and torchrun set for their workers), else the
-/// processors that this process may use.
+/// EWA_NUM_THREADS, else OMP_NUM_THREADS (which joblib and torchrun set for their workers, and which may
+/// be a list, a number a level of nesting), else the processors that this process may use.
 fn default_count() -> usize {
-    let from = |name| from_environment(name).ok().flatten();
-    from("EWA_NUM_THREADS")
-        .or_else(|| from("OMP_NUM_THREADS"))
+    let openmp = || parse_count(std::env::var("OMP_NUM_THREADS").ok()?.split(',').next()?);
+    own_setting()
+        .ok()
+        .flatten()
+        .or_else(openmp)
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()))
 }
 
-fn after_any_fork() -> &'static RwLock<Threads> {
-    let threads = threads();
-    if FORKED.swap(false, Ordering::Relaxed) {
-        let mut threads = threads.write().expect("no panic while held");
-        // The parent's pool has no threads here, and waiting for them would never end.
-        std::mem::forget(threads.pool.take());
-        threads.count = 1;
-    }
-    threads
-}
-
 pub fn num_threads() -> usize {
-    after_any_fork().read().expect("no panic while held").count
+    threads().read().expect("no panic while held").count
 }
 
 pub fn set_num_threads(count: usize) {
-    let mut threads = after_any_fork().write().expect("no panic while held");
+    let mut threads = threads().write().expect("no panic while held");
     if threads.count != count {
         *threads = Threads { count, pool: None };
     }
@@ -82,7 +94,7 @@ pub fn set_num_threads(count: usize) {
 
 /// The threads beside the calling one: none if one is all.
 fn pool() -> Option<Arc<Workers>> {
-    let lock = after_any_fork();
+    let lock = threads();
     {
         let threads = lock.read().expect("no panic while held");
         if threads.count == 1 || threads.pool.is_some() {

@@ -58,6 +58,7 @@ PRINT_THREADS = "import ewa_rs; print(ewa_rs.get_num_threads())"
 def test_environment() -> None:
     assert run(PRINT_THREADS, EWA_NUM_THREADS="3") == "3"
     assert run(PRINT_THREADS, EWA_NUM_THREADS="3", OMP_NUM_THREADS="5") == "3"
+    assert run(PRINT_THREADS, OMP_NUM_THREADS="4,2,1") == "4"
     assert int(run(PRINT_THREADS)) >= 1
     set_after = "import ewa_rs; ewa_rs.set_num_threads(2); print(ewa_rs.get_num_threads())"
     assert run(set_after, EWA_NUM_THREADS="3") == "2"
@@ -134,6 +135,21 @@ print(status, ewa_rs.get_num_threads())
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 def test_after_a_fork() -> None:
     assert run(FORK) == "0 2"
+
+
+FORK_BEFORE_ANY_CALL = """
+import os, ewa_rs
+child = os.fork()
+if child == 0:
+    os._exit(ewa_rs.get_num_threads())
+status = os.waitpid(child, 0)[1]
+print(os.waitstatus_to_exitcode(status), ewa_rs.get_num_threads())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+def test_a_forked_child_has_one_thread_even_if_its_parent_has_used_none() -> None:
+    assert run(FORK_BEFORE_ANY_CALL, EWA_NUM_THREADS="3") == "1 3"
 
 
 DATA_LOADER = """

@@ -60,6 +60,21 @@ pub fn check_broadcasts_to(name: &str, view: &View, shape: &[usize], of: &str) -
     )))
 }
 
+/// Check that `view` has that shape and type.
+pub fn check_kind(name: &str, view: &View, shape: &[usize], dtype: Option<DType>) -> PyResult<()> {
+    if view.shape[..] == *shape && view.dtype == dtype {
+        return Ok(());
+    }
+    let name_of = |dtype: Option<DType>| dtype.map_or("another type", DType::name);
+    Err(PyValueError::new_err(format!(
+        "{name}: expected the shape {} and {}, got {} and {}",
+        tuple(shape),
+        name_of(dtype),
+        tuple(&view.shape),
+        name_of(view.dtype)
+    )))
+}
+
 /// Which axes of `shape` the softmax goes over.
 pub fn softmax_axes(axis: &Bound<'_, PyAny>, shape: &[usize]) -> PyResult<Vec<bool>> {
     let as_int = |item: &Bound<'_, PyAny>| -> PyResult<isize> {
@@ -96,6 +111,13 @@ pub fn softmax_axes(axis: &Bound<'_, PyAny>, shape: &[usize]) -> PyResult<Vec<bo
         }
     }
     Ok(softmax)
+}
+
+/// The shape of the statistics: the maxima of all slices, and behind them the inverses.
+pub fn statistics_shape(shape: &[usize], softmax: &[bool]) -> Vec<usize> {
+    let own = shape.iter().zip(softmax);
+    let sizes = own.map(|(&size, &is_softmax)| if is_softmax { 1 } else { size });
+    std::iter::once(2).chain(sizes).collect()
 }
 
 /// 1/√n for the n elements of a slice, unless a scale is given.

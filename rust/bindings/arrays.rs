@@ -135,6 +135,9 @@ fn numpy(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
 fn as_array<'py>(name: &str, object: &Bound<'py, PyAny>) -> PyResult<Array<'py>> {
     let array = match object.cast::<PyUntypedArray>() {
         Ok(array) => array.clone(),
+        Err(_) if object.is_none() => {
+            return Err(PyTypeError::new_err(format!("{name}: expected an array, got None")));
+        }
         Err(_) => {
             let found = numpy(object.py())?.call_method1("asarray", (object,));
             let found = found.map_err(|error| {
@@ -210,7 +213,7 @@ fn checked_out<'py>(
     }
     if view.repeats() {
         return Err(PyValueError::new_err(
-            "out: expected an array whose elements are all distinct, got a broadcast one",
+            "out: expected an array whose elements are all distinct, got one in which some share memory",
         ));
     }
     Ok(array.clone())

@@ -112,7 +112,7 @@ fn plain_views(
         }
         views[j] = Some(view);
     }
-    Ok(views[0].is_some().then_some(views))
+    Ok(views[..op.required()].iter().all(Option::is_some).then_some(views))
 }
 
 /// A call that is to be differentiated, with what its backward needs beside the inputs.
@@ -158,8 +158,7 @@ impl EagerCall {
             return Ok(None);
         }
         let Some(views) = plain_views(torch, self.op, &inputs)? else { return Ok(None) };
-        let shape = broadcast_shape(self.op.inputs(), &views[..self.op.mask()]);
-        if shape.ok().as_ref() != Some(&self.shape) {
+        if !self.is_of(&views) {
             return Ok(None);
         }
         let mut call = self.call(&views, Direction::Backward);
@@ -197,9 +196,7 @@ impl EagerCall {
 
     /// The statistics as the registered op gives them.
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Object<'py>> {
-        let own = self.shape.iter().zip(&self.softmax);
-        let mut sizes = vec![2];
-        sizes.extend(own.map(|(&size, &is_softmax)| if is_softmax { 1 } else { size }));
+        let sizes = arguments::statistics_shape(&self.shape, &self.softmax);
         let tensor = torch(py)?.empty(py, &sizes, self.dtype.computed())?;
         let to = View::of_tensor(&tensor)?.data;
         let bytes = 2 * self.slices() * self.dtype.computed().item();
@@ -243,6 +240,16 @@ impl EagerCall {
             Some(weights) => Ok((y, weights).into_pyobject(first.py())?.into_any()),
             None => Ok(y),
         }
+    }
+
+    /// Whether these still have the type and the shapes that the call was made for.
+    fn is_of(&self, inputs: &Inputs<View>) -> bool {
+        let (mask, shape) = (self.op.mask(), &self.shape);
+        let keeps_type = inputs[0].as_ref().is_some_and(|view| view.dtype == Some(self.dtype));
+        let fits = |view: &View| check_broadcasts_to("mask", view, shape, "the result").is_ok();
+        keeps_type
+            && broadcast_shape(self.op.inputs(), &inputs[..mask]).is_ok_and(|s| s == *shape)
+            && inputs[mask].as_ref().is_none_or(fits)
     }
 
     /// Whether the output can be written to that memory at once, without being an input too early.

@@ -75,6 +75,7 @@ fn available_simd() -> Vec<&'static str> {
 #[pyo3(name = "_core")]
 fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     parallel::check_environment().map_err(PyValueError::new_err)?;
+    parallel::watch_forks();
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(set_num_threads, module)?)?;
     module.add_function(wrap_pyfunction!(get_num_threads, module)?)?;

@@ -1,6 +1,6 @@
 //! `elementwise_attention_pool2d` on NumPy arrays and on torch tensors.
 
-use super::arguments::tuple;
+use super::arguments::check_kind;
 use super::arrays::{self, Array};
 use super::view::View;
 use crate::dispatch::Direction;
@@ -65,7 +65,7 @@ pub fn elementwise_attention_pool2d_backward(
     for (j, gradient) in gradients.iter().enumerate() {
         let Some(gradient) = gradient else { continue };
         let (view, like) = (View::of_tensor(gradient)?, View::of_tensor(&inputs[j])?);
-        check_alike("gradients", &view, &like.shape, &like)?;
+        check_kind("gradients", &view, &like.shape, like.dtype)?;
         if j == 0 {
             call.dx = Some(maps(&view));
         } else {
@@ -94,24 +94,10 @@ fn call(pool: Pool, [x, w]: &[View; 2], y: &View) -> PyResult<Call> {
     let mut shape = pool.lead.clone();
     shape.push(pool.channels);
     shape.extend(pool.output());
-    check_alike("w", w, &w.shape, x)?;
-    check_alike("y", y, &shape, x)?;
+    check_kind("w", w, &w.shape, x.dtype)?;
+    check_kind("y", y, &shape, x.dtype)?;
     let dtype = x.dtype.ok_or_else(|| PyTypeError::new_err("x: expected floats"))?;
     Ok(Call { pool, dtype, x: maps(x), w: maps(w), y: maps(y), dx: None, dw: None })
-}
-
-fn check_alike(name: &str, view: &View, shape: &[usize], like: &View) -> PyResult<()> {
-    if view.shape[..] == *shape && view.dtype == like.dtype {
-        return Ok(());
-    }
-    let kind = |view: &View| view.dtype.map_or("another type", |dtype| dtype.name());
-    Err(PyValueError::new_err(format!(
-        "{name}: expected the shape {} and {}, got {} and {}",
-        tuple(shape),
-        kind(like),
-        tuple(&view.shape),
-        kind(view)
-    )))
 }
 
 /// Images, or the array w, whose first axis is the channels.

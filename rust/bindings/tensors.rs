@@ -1,10 +1,13 @@
-//! The ops on torch tensors. Their shapes and types have been checked by the Python side, which also
-//! allocates the results; nothing here links against torch.
+//! The ops on torch tensors. The Python side has made inputs of one type of them, and allocates the results;
+//! nothing here links against torch.
 
-use super::arguments::{broadcast_shape, call};
+use super::arguments::{
+    broadcast_shape, call, check_broadcasts_to, check_kind, statistics_shape, tuple,
+};
 use super::view::View;
-use crate::dispatch::{Direction, OpName};
+use crate::dispatch::{DType, Direction, DynamicCall, OpName};
 use crate::kernel::{GRADIENTS, INVERSE, MAXIMUM, WEIGHTS, Y};
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
 type Tensor<'py> = Option<Bound<'py, PyAny>>;
@@ -25,29 +28,83 @@ fn view(tensor: &Tensor<'_>) -> PyResult<Option<View>> {
 
 fn run(py: Python<'_>, op: OpName, direction: Direction, arguments: Arguments<'_>) -> PyResult<()> {
     let simd = super::simd()?;
-    let inputs: Vec<Option<View>> = arguments.inputs.iter().map(view).collect::<PyResult<_>>()?;
-    let shape = broadcast_shape(op.inputs(), &inputs)?;
-    let mut softmax = vec![false; shape.len()];
-    for axis in arguments.axes {
-        softmax[axis] = true;
-    }
-    let mut call = call(op, direction, &inputs, shape, softmax, arguments.scale);
-    call.residual = arguments.residual;
-    let [y, weights, statistics] = &arguments.others;
-    let results = [(Y, y), (WEIGHTS, weights)].into_iter();
-    let gradients = arguments.gradients.iter().enumerate();
-    for (j, tensor) in results.chain(gradients.map(|(j, tensor)| (GRADIENTS + j, tensor))) {
-        if let Some(view) = view(tensor)? {
-            call.call.operands[j] = view.operand(&call.call.shape);
-        }
-    }
-    if let Some(view) = view(statistics)? {
-        let (first, second) = view.halves();
-        call.call.operands[MAXIMUM] = first.operand(&call.call.shape);
-        call.call.operands[INVERSE] = second.operand(&call.call.shape);
-    }
+    let call = checked_call(op, direction, arguments).map_err(|error| match direction {
+        Direction::Forward => error,
+        Direction::Backward => PyValueError::new_err(format!(
+            "{}; inputs must not change between forward and backward",
+            error.value(py)
+        )),
+    })?;
     py.detach(|| call.run(direction, simd));
     Ok(())
+}
+
+/// The call, if all operands have the shapes and types by which the kernels look into memory. An input
+/// whose type or memory has been replaced since the forward has not.
+fn checked_call(op: OpName, direction: Direction, given: Arguments<'_>) -> PyResult<DynamicCall> {
+    let inputs: Vec<Option<View>> = given.inputs.iter().map(view).collect::<PyResult<_>>()?;
+    let shape = broadcast_shape(op.inputs(), &inputs[..op.mask()])?;
+    let dtype = checked_dtype(op, &inputs, &shape)?;
+    let softmax = flags(&given.axes, &shape)?;
+    let of_slices = statistics_shape(&shape, &softmax);
+    let mut call = call(op, direction, &inputs, shape, softmax, given.scale);
+    call.residual = given.residual;
+    let shape = &call.call.shape;
+    let operands = &mut call.call.operands;
+    let [y, weights, statistics] = &given.others;
+    let names = match direction {
+        Direction::Forward => ["y", "weights"],
+        Direction::Backward => ["grad_y", "grad_weights"],
+    };
+    for (name, (operand, tensor)) in names.into_iter().zip([(Y, y), (WEIGHTS, weights)]) {
+        let Some(view) = view(tensor)? else { continue };
+        check_kind(name, &view, shape, Some(dtype))?;
+        operands[operand] = view.operand(shape);
+    }
+    for (j, gradient) in given.gradients.iter().enumerate() {
+        let (Some(view), Some(input)) = (view(gradient)?, &inputs[j]) else { continue };
+        check_kind("gradients", &view, &input.shape, input.dtype)?;
+        operands[GRADIENTS + j] = view.operand(shape);
+    }
+    if let Some(view) = view(statistics)? {
+        check_kind("statistics", &view, &of_slices, Some(dtype.computed()))?;
+        let (first, second) = view.halves();
+        operands[MAXIMUM] = first.operand(shape);
+        operands[INVERSE] = second.operand(shape);
+    }
+    Ok(call)
+}
+
+/// The type of all inputs, but for a boolean mask.
+fn checked_dtype(op: OpName, inputs: &[Option<View>], shape: &[usize]) -> PyResult<DType> {
+    let first = inputs[0].as_ref().and_then(|view| view.dtype);
+    let dtype = first.filter(|&dtype| dtype != DType::Bool);
+    let dtype = dtype.ok_or_else(|| PyTypeError::new_err("expected a first input of floats"))?;
+    for (j, (name, view)) in op.inputs().iter().zip(inputs).enumerate() {
+        let Some(view) = view else {
+            if j < op.required() {
+                return Err(PyTypeError::new_err(format!("{name}: expected a tensor, got None")));
+            }
+            continue;
+        };
+        if j == op.mask() {
+            check_broadcasts_to(name, view, shape, "the result")?;
+        }
+        if j != op.mask() || view.dtype != Some(DType::Bool) {
+            check_kind(name, view, &view.shape, Some(dtype))?;
+        }
+    }
+    Ok(dtype)
+}
+
+fn flags(axes: &[usize], shape: &[usize]) -> PyResult<Vec<bool>> {
+    let mut softmax = vec![false; shape.len()];
+    for &axis in axes {
+        *softmax.get_mut(axis).ok_or_else(|| {
+            PyValueError::new_err(format!("axis: {axis} is out of range for {}", tuple(shape)))
+        })? = true;
+    }
+    Ok(softmax)
 }
 
 macro_rules! tensor_functions {

@@ -130,9 +130,20 @@ impl View {
         a < d && c < b
     }
 
-    /// Whether an element is there more than once, as in what is broadcast.
+    /// Whether elements may share memory, as in what is broadcast, or in windows that overlap.
     pub fn repeats(&self) -> bool {
-        self.shape.iter().zip(&self.strides).any(|(&n, &s)| n > 1 && s == 0)
+        let axes = self.strides.iter().zip(&self.shape).filter(|&(_, &n)| n != 1);
+        let mut steps: Dims<(usize, usize)> =
+            axes.map(|(stride, &n)| (stride.unsigned_abs(), n)).collect();
+        steps.sort_unstable();
+        // Each step has to lead past all that the smaller ones reach.
+        let mut reach = self.dtype.map_or(1, DType::item);
+        let mut falls_short = |&(step, n): &(usize, usize)| {
+            let short = step < reach;
+            reach = step.saturating_mul(n);
+            short
+        };
+        !self.shape.contains(&0) && steps.iter().any(&mut falls_short)
     }
 
     pub fn is_same_memory(&self, other: &View) -> bool {

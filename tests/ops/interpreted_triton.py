@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import math
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,20 @@ def test_bfloat16(op: Op) -> None:
     for exact, got in zip(*results, strict=True):
         assert got.dtype == torch.bfloat16
         torch.testing.assert_close(got.float(), exact, rtol=2**-7, atol=0)
+
+
+@every_op
+def test_an_additive_mask_of_the_lowest_numbers_keeps_all(op: Op) -> None:
+    drawn = example(op, (4, 33))
+    tensors = {n: torch.tensor(x) for n, x in drawn.operands.items()}
+    mask = torch.full((4, 33), torch.finfo(torch.float32).min)
+    mask[1, 1:] = mask[2] = -math.inf
+    mask[3, 0] = math.nan
+    _, a = interpreted(op)(tensors, axis=-1, scale=None, mask=mask)
+    torch.testing.assert_close(a[0].sum(), torch.tensor(1.0))
+    assert torch.equal(a[1], torch.eye(33)[0])
+    assert (a[2] == 0).all()
+    assert a[3].isnan().all()
 
 
 def test_residual_adds_the_input_in_the_same_pass() -> None:

@@ -80,6 +80,32 @@ def test_a_saved_input_that_changed_is_an_error(op: Op) -> None:
         y.sum().backward()
 
 
+def with_more_rows(t: torch.Tensor) -> torch.Tensor:
+    return t.repeat(100, 1)
+
+
+@every_op
+@pytest.mark.parametrize("convert", [torch.Tensor.double, torch.Tensor.half, with_more_rows])
+@pytest.mark.parametrize("which", [slice(None), slice(1), slice(1, None)], ids=str)
+def test_an_input_whose_memory_was_replaced_is_an_error(op: Op, convert: Any, which: slice) -> None:
+    """As by `layer.double()` after the forward, which autograd does not notice."""
+    operands = leaves(op)
+    y = op(operands)
+    for t in list(operands.values())[which]:
+        t.data = convert(t.data)
+    with pytest.raises(ValueError, match="must not change between forward and backward"):
+        y.backward(torch.ones(3, 7))
+
+
+@every_op
+def test_a_mask_that_was_replaced_is_an_error(op: Op) -> None:
+    mask = torch.zeros(7, requires_grad=True)
+    y = op(leaves(op), mask=mask)
+    mask.data = torch.zeros(2, 3, 7)
+    with pytest.raises(ValueError, match=r"mask: .* must not change between"):
+        y.backward(torch.ones(3, 7))
+
+
 @every_op
 def test_a_graph_is_used_once_unless_it_is_kept(op: Op) -> None:
     operands = leaves(op)

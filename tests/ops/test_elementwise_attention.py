@@ -35,19 +35,38 @@ def test_scale_is_one_over_the_root_of_the_slice(path: str) -> None:
 
 @every_path
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-@pytest.mark.parametrize("kind", ["boolean", "additive", "scores"])
+@pytest.mark.parametrize("kind", ["boolean", "additive", "scores", "scores and mask"])
 def test_a_slice_that_keeps_nothing_is_zero(path: str, dtype: Any, kind: str) -> None:
     q, k, v = (normal(3, 9, dtype=dtype) for _ in range(3))
     keep = np.ones((3, 1), bool)
     keep[1] = False
     mask = keep if kind == "boolean" else np.where(keep, 0, -np.inf).astype(dtype)
-    if kind == "scores":
-        q[1], k[1], mask = -np.inf, 1, None
+    if kind in ("scores", "scores and mask"):
+        q[1], k[1] = -np.inf, 1
+        mask = None if kind == "scores" else np.zeros((3, 1), dtype)
     y, a = attend(path, q, k, v, mask=mask, return_weights=True)
     for result in (y, a):
         assert (result[1] == 0).all()
         assert np.isfinite(result).all()
     np.testing.assert_array_equal(y[[0, 2]], attend(path, q[[0, 2]], k[[0, 2]], v[[0, 2]]))
+
+
+@every_path
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("n", [3, 40])
+def test_an_additive_mask_of_the_lowest_numbers_keeps_all_or_the_rest(
+    path: str, dtype: Any, n: int
+) -> None:
+    """Only -inf excludes, in the mask or in the scores."""
+    q, v = normal(4, n, dtype=dtype), normal(4, n, dtype=dtype)
+    mask = np.full((4, n), np.finfo(dtype).min)
+    q[1, :-1] = -np.inf
+    mask[2, :-1] = -np.inf
+    mask[3, 0] = 0
+    _, a = attend(path, q, np.ones_like(q), v, mask=mask, return_weights=True)
+    np.testing.assert_allclose(a[0].astype(float).sum(), 1, rtol=1e-3)
+    for row, place in [(1, -1), (2, -1), (3, 0)]:
+        np.testing.assert_array_equal(a[row], np.eye(n, dtype=dtype)[place])
 
 
 @every_backend

@@ -10,7 +10,11 @@ import torch
 from tests.checks import BACKENDS, to_torch
 from tests.registry import OPS, Op
 
-from ewa_rs import elementwise_attention, elementwise_self_attention
+from ewa_rs import (
+    elementwise_attention,
+    elementwise_attention_pool2d,
+    elementwise_self_attention,
+)
 
 every_op = pytest.mark.parametrize("op", OPS.values(), ids=OPS)
 every_kind = pytest.mark.parametrize("kind", ["numpy", "torch"])
@@ -37,6 +41,24 @@ def test_dtypes_that_are_not_floats(op: Op, kind: str, dtype: str) -> None:
 def test_array_likes_that_are_not_floats(wrong: Any) -> None:
     with pytest.raises((TypeError, ValueError), match=r"^k: "):
         elementwise_attention([1.0, 2.0], wrong, [1.0, 2.0])
+
+
+@every_op
+@every_kind
+def test_an_operand_that_is_missing(op: Op, kind: str) -> None:
+    for name in op.operands:
+        wanted = "an array" if kind == "numpy" else "a tensor"
+        with pytest.raises(TypeError, match=f"^{name}: expected {wanted}, got None"):
+            op(operands(op, kind) | {name: None})
+
+
+@pytest.mark.parametrize("make", [np.ones, torch.ones])
+def test_an_operand_of_the_pooling_that_is_missing(make: Any) -> None:
+    x, w = make((3, 4, 4)), make(3)
+    with pytest.raises(TypeError, match=r"^x: expected an? (array|tensor), got None"):
+        elementwise_attention_pool2d(None, w)
+    with pytest.raises(TypeError, match=r"^w: expected an? (array|tensor), got None"):
+        elementwise_attention_pool2d(x, None)
 
 
 @every_op
@@ -131,6 +153,13 @@ def test_a_mask_is_boolean_or_float(op: Op, kind: str, dtype: str) -> None:
 def test_a_scale_is_a_number(op: Op, kind: str, scale: Any) -> None:
     with pytest.raises(TypeError, match="scale"):
         op(operands(op, kind), scale=scale)
+
+
+@every_op
+def test_a_scale_gets_no_gradient(op: Op) -> None:
+    assert op(operands(op, "torch"), scale=torch.tensor(2.0)).shape == (2, 3)
+    with pytest.raises(TypeError, match="scale: expected a number, got a tensor that requires"):
+        op(operands(op, "torch"), scale=torch.tensor(2.0, requires_grad=True))
 
 
 @every_op

@@ -121,6 +121,20 @@ def test_out_that_is_an_operand_in_another_order(op: Op) -> None:
             right_or_refused(op, operands, -1, view(operands[name]), expected)
 
 
+@every_op
+@pytest.mark.parametrize("strides", [(4, 4), (0, 4), (-4, 4), (264, 8)], ids=str)
+def test_out_whose_elements_share_memory(op: Op, strides: tuple[int, int]) -> None:
+    drawn = example(op, (40, 33))
+    memory = np.zeros(41 * 66, "f4")[40:]
+    out = np.lib.stride_tricks.as_strided(memory, (40, 33), strides)
+    if strides == (264, 8):  # these do not
+        op(drawn.operands, out=out)
+        np.testing.assert_array_equal(out, op(drawn.operands))
+    else:
+        with pytest.raises(ValueError, match="elements are all distinct"):
+            op(drawn.operands, out=out)
+
+
 def right_or_refused(op: Op, operands: dict[str, Any], axis: Any, out: Any, expected: Any) -> None:
     try:
         op(operands, axis=axis, out=out)

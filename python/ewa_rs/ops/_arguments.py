@@ -45,10 +45,16 @@ def check_array_backend(backend: str | None) -> None:
         raise ValueError(f"backend: expected None or 'rust' for NumPy arrays, got {backend!r}")
 
 
-def promote(names: Sequence[str], tensors: Tensors) -> list[Any]:
-    """Return the tensors in their common floating-point type, or in that of autocast."""
+def promote(names: Sequence[str], tensors: Tensors, required: int) -> list[Any]:
+    """Return the tensors in their common floating-point type, or in that of autocast.
+
+    The first ones, so many as `required`, have to be there.
+    """
     import torch
 
+    for name, t in zip(names[:required], tensors, strict=False):
+        if t is None:
+            raise TypeError(f"{name}: expected a tensor, got None")
     first: Any = tensors[0]
     dtype, device = first.dtype, first.device
     floats = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -175,6 +181,11 @@ def check_scale(scale: float | None) -> float | None:
         return scale
     if isinstance(scale, str) or not hasattr(scale, "__float__"):
         raise TypeError(f"scale: expected a number, got {scale!r}")
+    if getattr(scale, "requires_grad", False):
+        raise TypeError(
+            "scale: expected a number, got a tensor that requires a gradient, which it would not "
+            "get; multiply the first input by it and pass scale=1.0"
+        )
     return float(scale)
 
 

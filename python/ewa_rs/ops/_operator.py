@@ -42,11 +42,12 @@ class Operator:
         self,
         name: str,
         names: Sequence[str],
+        required: int,
         formula: Callable[..., tuple[Tensor, Tensor]],
         gradient_formula: Callable[..., list[Tensor | None]],
     ) -> None:
         self.name = name
-        self.names = tuple(names)
+        self.names, self.required = tuple(names), required
         self.formula = formula
         self.gradient_formula = gradient_formula
         self.rust = Rust(name)
@@ -77,7 +78,7 @@ class Operator:
                     torch.autograd.graph.increment_version(out)  # autograd is not there to see
                 return found
         names = self.names[:-1]
-        promoted = _arguments.promote(names, inputs)
+        promoted = _arguments.promote(names, inputs, self.required)
         shape = _arguments.broadcast_shape(names, promoted)
         axes = _arguments.normalize_axes(axis, shape)
         scale = _arguments.check_scale(scale)

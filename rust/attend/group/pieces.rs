@@ -63,7 +63,10 @@ impl<O: Op> Group<'_, '_, O> {
         }
         // The pieces' scores or weights were not kept.
         if self.is_forward() {
-            self.save(&part, &known);
+            // One piece writes what all know: others may be at work in other threads.
+            if item.is_multiple_of(self.work.plan.pieces.len()) {
+                self.save(&part, &known);
+            }
             self.simd.dispatch(Outcome { work, stats: known });
         } else {
             let stats = self.stats(self.space.dots);

@@ -4,6 +4,7 @@ import triton
 import triton.language as tl
 
 LOG2E = tl.constexpr(1.4426950408889634)
+LOWEST = tl.constexpr(-3.4e38)
 
 
 @triton.jit
@@ -65,7 +66,10 @@ def scores(
         if BOOLEAN:
             z = tl.where(m != 0, z, float("-inf"))
         else:
-            z += m * LOG2E
+            # Only -inf excludes: the lowest finite number, with which some masks are filled,
+            # must not become -inf in base 2.
+            added = m * LOG2E
+            z += tl.where((added < LOWEST) & (m > float("-inf")), LOWEST, added)
     return tl.where(keep, z, float("-inf"))
 
 

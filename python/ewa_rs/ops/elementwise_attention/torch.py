@@ -99,4 +99,4 @@ def score_gradients(
     return torch.where(empty, 0.0, dz), torch.where(empty, 0.0, g * a)
 
 
-OPERATOR = Operator("elementwise_attention", ("q", "k", "v", "mask"), formula, gradient_formula)
+OPERATOR = Operator("elementwise_attention", ("q", "k", "v", "mask"), 3, formula, gradient_formula)

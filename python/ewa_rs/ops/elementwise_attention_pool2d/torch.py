@@ -28,7 +28,7 @@ def elementwise_attention_pool2d(
     backend: str | None = None,
 ) -> Tensor:
     """Compute on tensors; see `ewa_rs.elementwise_attention_pool2d`."""
-    x, w = _arguments.promote(NAMES, (x, w))
+    x, w = _arguments.promote(NAMES, (x, w), 2)
     sizes = (list(kernel_size or ()), list(stride or ()))
     backend = chosen_backend(backend, x)
     if backend == "torch":

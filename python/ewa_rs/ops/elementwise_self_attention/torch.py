@@ -72,4 +72,4 @@ def gradient_formula(
 
 
 NAMES = ("x", "w_q", "w_k", "w_v", "b_q", "b_k", "b_v", "mask")
-OPERATOR = Operator("elementwise_self_attention", NAMES, formula, gradient_formula)
+OPERATOR = Operator("elementwise_self_attention", NAMES, 4, formula, gradient_formula)
