@@ -33,7 +33,7 @@ CONTROLS = {
         "sigmoid gate",
         "squeeze-excitation",
     ),
-    "ewa_net_m": ("ewa_net_m, plain pooling",),
+    "ewa_net_m": ("ewa_net_m, plain pooling", "ewa_net_m, squeeze-excitation"),
     "vgg_like, attention pooling": ("vgg_like",),
 }
 
