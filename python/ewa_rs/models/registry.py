@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from torch import nn
@@ -48,6 +48,12 @@ def model_options(name: str) -> dict[str, Any]:
         )
     parameters = inspect.signature(_BUILDERS[name]).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def with_backend(name: str, options: Mapping[str, Any], backend: str | None) -> dict[str, Any]:
+    """Return a network's options, and a backend where one is given to a network that has one."""
+    takes = backend is not None and "backend" in model_options(name)
+    return {**options, "backend": backend} if takes else dict(options)
 
 
 def create_model(

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from ewa_rs.inference.info import FORMAT, VERSION, CheckpointInfo, damaged
 from ewa_rs.models import create_model
+from ewa_rs.models.registry import with_backend
+from ewa_rs.ops._backends import check_backend
 from ewa_rs.training.files import atomic_path
 
 __all__ = [
@@ -41,7 +43,7 @@ def save_checkpoint(path: Path, model: nn.Module, info: CheckpointInfo) -> None:
 
 
 def load_checkpoint(
-    path: str | Path, device: torch.device | str = "cpu", **options: Any
+    path: str | Path, device: torch.device | str = "cpu", backend: str | None = None
 ) -> tuple[nn.Module, CheckpointInfo]:
     """Build the network of a checkpoint, in evaluation mode.
 
@@ -51,14 +53,16 @@ def load_checkpoint(
         A file that `save_checkpoint` wrote.
     device
         Where the network goes.
-    **options
-        Options of the network to override, such as ``backend``.
+    backend
+        Of the element-wise layers; networks without these ignore it, as in training.
 
     Raises
     ------
     ValueError
         If the file is truncated, no checkpoint, or one of a later version; the message names it.
+        For an unknown backend.
     """
+    check_backend(backend)
     path = Path(path)
     metadata, tensors = _read(path)
     info = CheckpointInfo.from_metadata(metadata, path, "safetensors")
@@ -67,7 +71,7 @@ def load_checkpoint(
             info.model,
             input_shape=info.input_shape,
             num_classes=info.num_classes,
-            **info.model_options | options,
+            **with_backend(info.model, info.model_options, backend),
         )
         model.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

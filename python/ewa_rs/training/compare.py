@@ -13,7 +13,7 @@ from ewa_rs.models import model_options
 from ewa_rs.training.config import TrainConfig
 from ewa_rs.training.distributed import world_size
 from ewa_rs.training.loop import OnEvent, train
-from ewa_rs.training.sweep.claim import claim
+from ewa_rs.training.sweep.claim import claimed
 from ewa_rs.training.sweep.plan import Network, Sweep
 from ewa_rs.training.sweep.results import draw_attentions, write_results
 
@@ -117,9 +117,7 @@ def compare(comparison: Comparison, *, on_event: OnEvent | None = None) -> dict[
             if on_event:
                 about = {"model": task.label, "seed": task.config.seed, "finished": task.finished}
                 on_event({"event": "run", "number": number, "total": len(tasks), **about})
-            with claim(task.folder.path) as ours:
-                if not ours:
-                    raise ValueError(f"{task.folder.path}: another process works on this run")
+            with claimed(task.folder.path):
                 train(task.config, on_event=on_event)
     finally:
         results = write_results(sweep)

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-_GREY = ("1", "L", "LA", "I", "F")
 _UNREADABLE = (
     OSError,
     UnidentifiedImageError,
@@ -68,7 +67,7 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", rgba.size, "white")
         flat = Image.alpha_composite(white, rgba)
         return flat.convert("L" if image.mode in ("LA", "La", "L") else "RGB")
-    return image.convert("L" if image.mode in _GREY else "RGB")
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")
 
 
 def decode_images(

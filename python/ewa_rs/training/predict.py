@@ -8,12 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from ewa_rs.inference import Classifier
-from ewa_rs.inference.info import CheckpointInfo
-from ewa_rs.models import model_options
-from ewa_rs.ops._backends import check_backend
 from ewa_rs.training.batches import Normaliser
 from ewa_rs.training.checkpoint import load_checkpoint
 from ewa_rs.training.data import load_data
@@ -54,7 +50,7 @@ def evaluate_checkpoint(
     if split not in ("train", "val", "test"):
         raise ValueError(f"split: expected train, val or test, got {split!r}")
     where = resolve_device(device)
-    model, info = _load(checkpoint, where, backend)
+    model, info = load_checkpoint(checkpoint, where, backend)
     channels, height, width = info.input_shape
     loaded = load_data(
         data or info.data,
@@ -83,7 +79,7 @@ def load_classifier(
 ) -> Classifier:
     """Load a checkpoint of any network as `ewa_rs.inference.load` does, but run it by PyTorch."""
     where = resolve_device(device)
-    model, info = _load(checkpoint, where, backend)
+    model, info = load_checkpoint(checkpoint, where, backend)
 
     @torch.inference_mode()
     def run(x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -91,17 +87,6 @@ def load_classifier(
         return logits
 
     return Classifier(info, "torch", run)
-
-
-def _load(
-    checkpoint: str | Path, device: torch.device, backend: str | None
-) -> tuple[nn.Module, CheckpointInfo]:
-    """Load a checkpoint; as in training, a backend is of those networks that have one."""
-    check_backend(backend)
-    model, info = load_checkpoint(checkpoint, device)
-    if backend is None or "backend" not in model_options(info.model):
-        return model, info
-    return load_checkpoint(checkpoint, device, backend=backend)
 
 
 def _describe(thing: Any) -> str:

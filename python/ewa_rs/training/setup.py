@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ewa_rs.models import model_options
+from ewa_rs.models.registry import with_backend
 from ewa_rs.training.checkpoint import CheckpointInfo
 from ewa_rs.training.config import TrainConfig
 from ewa_rs.training.data import DataSet, load_data
@@ -14,10 +15,7 @@ from ewa_rs.training.data import DataSet, load_data
 
 def known_options(config: TrainConfig) -> dict[str, Any]:
     """Return the network's options; ``backend`` goes to those networks that have one."""
-    options = dict(config.model_options)
-    if config.backend is not None and "backend" in model_options(config.model):
-        options["backend"] = config.backend
-    return options
+    return with_backend(config.model, config.model_options, config.backend)
 
 
 def configured_data(config: TrainConfig) -> DataSet:
