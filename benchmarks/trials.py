@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ewa_rs import elementwise_attention
 from ewa_rs.cli import app
+from ewa_rs.models.ewa_net import Excitation
 from ewa_rs.models.registry import register_model
 from ewa_rs.nn import ElementwiseAttentionPool2d
 
@@ -103,7 +104,29 @@ class PlacePool(ElementwiseAttentionPool2d):
         super().__init__(channels, kernel_size, per_place=kernel_size is not None)
 
 
-ADDITIONS = {"competition": Competition, "attention": Attention}
+class Bottleneck(nn.Module):
+    """`Excitation` with two matrices in place of a diagonal, an eighth as wide between them."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.pool = ElementwiseAttentionPool2d(channels)
+        self.squeeze = nn.Conv2d(channels, channels // 8, 1)
+        self.weight = nn.Parameter(torch.zeros(channels, channels // 8, 1, 1))
+        self.bias = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return images of the same shape."""
+        squeezed = self.squeeze(self.pool(x)).relu()
+        weights = nn.functional.conv2d(squeezed, self.weight, self.bias).sigmoid()
+        return x * weights.to(x.dtype)
+
+
+ADDITIONS = {
+    "competition": Competition,
+    "attention": Attention,
+    "excitation": Excitation,
+    "bottleneck": Bottleneck,
+}
 
 
 class Coordinates(nn.Module):

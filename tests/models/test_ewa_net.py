@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from ewa_rs.models import create_model
-from ewa_rs.models.ewa_net import Context
-from ewa_rs.models.pooling import POOLINGS, make_pooling
+from ewa_rs.models.ewa_net import Context, Excitation
+from ewa_rs.models.pooling import POOLINGS, SigmoidGate, SqueezeExcitation, make_pooling
 from ewa_rs.nn import ElementwiseAttentionPool2d
 
 FASHION, CIFAR = (1, 28, 28), (3, 32, 32)
@@ -95,6 +95,32 @@ def test_context_starts_as_nothing_and_is_its_formula() -> None:
     a = (w * x).flatten(-2).softmax(-1).view_as(x)
     y = x + g * torch.sigmoid(q * x) * (a * x).sum((-2, -1), keepdim=True)
     torch.testing.assert_close(context(x), y)
+
+
+def test_excitation_is_its_formula() -> None:
+    model, plain = build("ewa_net_s", CIFAR, excitation=True), build("ewa_net_s", CIFAR)
+    assert parameters(model) - parameters(plain) == 3 * (24 + 48 + 60)
+    excitations = [module for module in model if isinstance(module, Excitation)]
+    x = torch.randn(2, 24, 5, 6, dtype=torch.float64)
+    excitation = excitations[0].double()
+    assert len(excitations) == 3
+    torch.testing.assert_close(excitation(x), x / (1 + torch.exp(torch.tensor(-1.0))))
+    with torch.no_grad():
+        for parameter in excitation.parameters():
+            parameter.copy_(torch.randn(24))
+    parts = excitation.pool.weight, excitation.weight, excitation.bias
+    w, s, b = (p[:, None, None] for p in parts)
+    a = (w * x).flatten(-2).softmax(-1).view_as(x)
+    z = s * (a * x).sum((-2, -1), keepdim=True) + b
+    torch.testing.assert_close(excitation(x), x / (1 + torch.exp(-z)))
+
+
+@pytest.mark.parametrize("layer", [Context, Excitation, SigmoidGate, SqueezeExcitation])
+def test_mixed_precision_stays_mixed(layer: type[nn.Module]) -> None:
+    """Parameters in float32 do not make float32 of the images, which would take twice as long."""
+    x = torch.randn(2, 3, 4, 4, dtype=torch.bfloat16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert layer(3)(x).dtype is torch.bfloat16
 
 
 def test_gate_and_squeeze_excitation_are_their_formulas() -> None:

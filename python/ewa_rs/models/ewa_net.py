@@ -53,8 +53,29 @@ class Context(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return images of the same shape."""
+        query = self.query[:, None, None].to(x.dtype)
         pooled: Tensor = self.gain[:, None, None] * self.pool(x)
-        return x + (x * self.query[:, None, None]).sigmoid() * pooled
+        return x + (x * query).sigmoid() * pooled.to(x.dtype)
+
+
+class Excitation(nn.Module):
+    """σ(s∘pool(x) + b)∘x: a channel is weighed by what attention finds in the whole image.
+
+    Squeeze-and-excitation (arXiv 1709.01507) that squeezes by attention pooling in place of the
+    mean, with a diagonal in place of the two matrices.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.pool = ElementwiseAttentionPool2d(channels)
+        self.weight = nn.Parameter(torch.zeros(channels))
+        self.bias = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return images of the same shape."""
+        pooled: Tensor = self.pool(x)
+        weights = pooled * self.weight[:, None, None] + self.bias[:, None, None]
+        return x * weights.sigmoid().to(x.dtype)
 
 
 def _build(
@@ -64,6 +85,7 @@ def _build(
     *,
     pool: str,
     context: bool,
+    excitation: bool,
 ) -> nn.Sequential:
     channels, height, width = input_shape
     stem, stages = SIZES[size]
@@ -83,6 +105,8 @@ def _build(
             channels = out
         if context:
             layers.append(Context(channels))
+        if excitation:
+            layers.append(Excitation(channels))
         layers.append(make_pooling(pool, channels, 2 if i < len(stages) - 1 else None))
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels, num_classes))
 
@@ -94,6 +118,7 @@ def ewa_net_s(
     *,
     pool: str = "attention",
     context: bool = False,
+    excitation: bool = False,
 ) -> nn.Sequential:
     """Build the small network: 12,998 parameters for 1×28×28 and ten classes.
 
@@ -113,8 +138,11 @@ def ewa_net_s(
     context
         Add what attention pools from the whole image to every position, at the end of each stage:
         three more parameters a pooled channel.
+    excitation
+        Weigh every channel by what attention pools from the whole image, at the end of each stage:
+        three more parameters a pooled channel.
     """
-    return _build("s", input_shape, num_classes, pool=pool, context=context)
+    return _build("s", input_shape, num_classes, pool=pool, context=context, excitation=excitation)
 
 
 @register_model
@@ -124,12 +152,13 @@ def ewa_net_m(
     *,
     pool: str = "attention",
     context: bool = False,
+    excitation: bool = False,
 ) -> nn.Sequential:
     """Build the middle network: 107,338 parameters for 1×28×28 and ten classes.
 
     As `ewa_net_s`, wider and with more blocks; blocks of one width have a shortcut.
     """
-    return _build("m", input_shape, num_classes, pool=pool, context=context)
+    return _build("m", input_shape, num_classes, pool=pool, context=context, excitation=excitation)
 
 
 @register_model
@@ -139,9 +168,10 @@ def ewa_net_l(
     *,
     pool: str = "attention",
     context: bool = False,
+    excitation: bool = False,
 ) -> nn.Sequential:
     """Build the large network: 231,562 parameters for 3×32×32 and ten classes.
 
     As `ewa_net_m`, wider.
     """
-    return _build("l", input_shape, num_classes, pool=pool, context=context)
+    return _build("l", input_shape, num_classes, pool=pool, context=context, excitation=excitation)

@@ -19,7 +19,7 @@ class SigmoidGate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return images of the same shape."""
-        return x * (x * self.weight[:, None, None]).sigmoid()
+        return x * (x * self.weight[:, None, None].to(x.dtype)).sigmoid()
 
 
 class SqueezeExcitation(nn.Module):
@@ -36,8 +36,9 @@ class SqueezeExcitation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return images of the same shape."""
-        squeezed = x.mean((-2, -1), keepdim=True)
-        return x * (squeezed * self.weight[:, None, None] + self.bias[:, None, None]).sigmoid()
+        weights = x.mean((-2, -1), keepdim=True) * self.weight[:, None, None]
+        weights = (weights + self.bias[:, None, None]).sigmoid()
+        return x * weights.to(x.dtype)
 
 
 def _softpool(channels: int, kernel_size: int | None) -> nn.Module:
