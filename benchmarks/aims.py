@@ -24,8 +24,9 @@ AIMS = (
     ("CIFAR-10 (JPEG)", 0.03, 0.9),
     ("CIFAR-10 (JPEG)", 0.5, 1.02),
 )
+OTHERS = ("plain pooling", "sigmoid gate", "squeeze-excitation")
 # A network with attention, and the same network with something else in its place.
-CONTROLS = {
+CONTROLS: dict[str, tuple[str, ...]] = {
     "ewa_net_s": (
         "plain pooling",
         "average pooling",
@@ -33,7 +34,11 @@ CONTROLS = {
         "sigmoid gate",
         "squeeze-excitation",
     ),
-    "ewa_net_m": ("ewa_net_m, plain pooling", "ewa_net_m, squeeze-excitation"),
+    **{
+        f"{size}{excitation}": tuple(f"{size}, {other}" for other in OTHERS)
+        for size in ("ewa_net_m", "ewa_net_l")
+        for excitation in ("", ", excitation")
+    },
     "vgg_like, attention pooling": ("vgg_like",),
 }
 

@@ -34,6 +34,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "vgg_like": ("vgg_like", {}),
     "vgg_like, attention pooling": ("vgg_like", {"pool": "attention"}),
     "ewa_net_l": ("ewa_net_l", {}),
+    "ewa_net_l, excitation": ("ewa_net_l", {"excitation": True}),
     "ewa_net_m": ("ewa_net_m", {}),
     "ewa_net_s": ("ewa_net_s", {}),
     "ewa_net_s, attention in PyTorch eager": ("ewa_net_s", {"backend": "torch"}),
