@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ewa_rs.models.pooling import make_pooling
+from ewa_rs.models.pooling import SqueezeExcitation, make_pooling
 from ewa_rs.models.registry import register_model
 from ewa_rs.nn import ElementwiseAttentionPool2d
 
@@ -58,24 +58,20 @@ class Context(nn.Module):
         return x + (x * query).sigmoid() * pooled.to(x.dtype)
 
 
-class Excitation(nn.Module):
+class Excitation(SqueezeExcitation):
     """σ(s∘pool(x) + b)∘x: a channel is weighed by what attention finds in the whole image.
 
-    Squeeze-and-excitation (arXiv 1709.01507) that squeezes by attention pooling in place of the
-    mean, with a diagonal in place of the two matrices.
+    Squeeze-and-excitation that squeezes by attention pooling in place of the mean.
     """
 
     def __init__(self, channels: int) -> None:
-        super().__init__()
+        super().__init__(channels)
         self.pool = ElementwiseAttentionPool2d(channels)
-        self.weight = nn.Parameter(torch.zeros(channels))
-        self.bias = nn.Parameter(torch.ones(channels))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return images of the same shape."""
+    def squeeze(self, x: Tensor) -> Tensor:
+        """Return what attention pools from the whole image."""
         pooled: Tensor = self.pool(x)
-        weights = pooled * self.weight[:, None, None] + self.bias[:, None, None]
-        return x * weights.sigmoid().to(x.dtype)
+        return pooled
 
 
 def _build(

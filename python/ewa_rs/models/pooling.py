@@ -36,9 +36,12 @@ class SqueezeExcitation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return images of the same shape."""
-        weights = x.mean((-2, -1), keepdim=True) * self.weight[:, None, None]
-        weights = (weights + self.bias[:, None, None]).sigmoid()
-        return x * weights.to(x.dtype)
+        weights = self.squeeze(x) * self.weight[:, None, None] + self.bias[:, None, None]
+        return x * weights.sigmoid().to(x.dtype)
+
+    def squeeze(self, x: Tensor) -> Tensor:
+        """Return a number an image and channel."""
+        return x.mean((-2, -1), keepdim=True)
 
 
 def _softpool(channels: int, kernel_size: int | None) -> nn.Module:
