@@ -2,18 +2,21 @@
 //!
 //! On AVX2, or without it on the portable registers: valgrind knows no AVX-512. One thread.
 
-use ewa_rs::attend::Call;
-use ewa_rs::dispatch::{DType, Direction, DynamicCall, OpName};
-use ewa_rs::kernel::{GRADIENTS, INVERSE, MAXIMUM, Y};
-use ewa_rs::layout::{MAX_OPERANDS, Operand};
+use ewa_rs::attention::call::Call;
+use ewa_rs::attention::dispatch::DynamicCall;
+use ewa_rs::attention::layout::MAX_OPERANDS;
+use ewa_rs::attention::op::OpName;
+use ewa_rs::attention::op::{GRADIENTS, INVERSE, MAXIMUM, Y};
 use ewa_rs::simd::Simd;
+use ewa_rs::tensor::dtype::{DType, Direction};
+use ewa_rs::tensor::operand::Operand;
 
 const ROWS: usize = 1024;
 const LENGTH: usize = 784;
 
 fn main() {
-    let simd = if Simd::Avx2.is_available() { Simd::Avx2 } else { Simd::Portable };
-    ewa_rs::parallel::set_num_threads(1);
+    let simd = Simd::available().find(|simd| simd.name() != "avx512").expect("the portable one");
+    ewa_rs::threads::set_num_threads(1);
     let (pair, layer) = (OpName::ElementwiseAttention, OpName::ElementwiseSelfAttention);
     match std::env::args().nth(1).as_deref() {
         Some("attention_forward") => measured(&Bench::new(pair, 3), Direction::Forward, simd),

@@ -1,11 +1,14 @@
 //! Checks of arguments that arrays and tensors share, and their messages.
 
 use super::view::View;
-use crate::attend::Call;
-use crate::dims::Dims;
-use crate::dispatch::{DType, Direction, DynamicCall, OpName};
-use crate::kernel::{GRADIENTS, Y};
-use crate::layout::{MAX_OPERANDS, Operand};
+use crate::attention::call::Call;
+use crate::attention::dispatch::DynamicCall;
+use crate::attention::layout::MAX_OPERANDS;
+use crate::attention::op::OpName;
+use crate::attention::op::{GRADIENTS, Y};
+use crate::tensor::dims::Dims;
+use crate::tensor::dtype::{DType, Direction};
+use crate::tensor::operand::Operand;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyTuple};

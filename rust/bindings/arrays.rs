@@ -2,9 +2,10 @@
 
 use super::arguments::{self, Inputs, broadcast_shape, check_broadcasts_to, softmax_axes, tuple};
 use super::view::{View, array_dtype, dtype_name, is_writeable};
-use crate::dims::Dims;
-use crate::dispatch::{DType, Direction, OpName};
-use crate::kernel::{WEIGHTS, Y};
+use crate::attention::op::OpName;
+use crate::attention::op::{WEIGHTS, Y};
+use crate::tensor::dims::Dims;
+use crate::tensor::dtype::{DType, Direction};
 use numpy::npyffi::flags::NPY_ARRAY_ALIGNED;
 use numpy::npyffi::{NPY_ORDER, NpyTypes, PY_ARRAY_API, get_type_object, npy_intp};
 use numpy::{PyArrayDescr, PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};

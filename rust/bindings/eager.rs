@@ -5,10 +5,12 @@
 use super::arguments::{self, Inputs, broadcast_shape, check_broadcasts_to, softmax_axes};
 use super::torch::{Torch, torch};
 use super::view::View;
-use crate::dims::Dims;
-use crate::dispatch::{DType, Direction, DynamicCall, OpName};
-use crate::kernel::{GRADIENTS, INVERSE, MAXIMUM, WEIGHTS, Y};
-use crate::layout::Operand;
+use crate::attention::dispatch::DynamicCall;
+use crate::attention::op::OpName;
+use crate::attention::op::{GRADIENTS, INVERSE, MAXIMUM, WEIGHTS, Y};
+use crate::tensor::dims::Dims;
+use crate::tensor::dtype::{DType, Direction};
+use crate::tensor::operand::Operand;
 use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyTuple};
 

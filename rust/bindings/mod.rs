@@ -2,17 +2,18 @@
 
 mod arguments;
 mod arrays;
+mod bandwidth;
 mod dlpack;
 mod eager;
-mod pool;
-mod stream;
+mod pooling;
 mod tensors;
 mod torch;
 mod view;
 
-use crate::dispatch::{Direction, DynamicCall};
-use crate::parallel;
+use crate::attention::dispatch::DynamicCall;
 use crate::simd::Simd;
+use crate::tensor::dtype::Direction;
+use crate::threads;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBool;
@@ -44,7 +45,7 @@ fn set_num_threads(n: &Bound<'_, PyAny>) -> PyResult<()> {
             Err(PyTypeError::new_err(format!("n: expected an int, got {}", found.name()?)))
         }
         Some(count @ 1..=4096) => {
-            parallel::set_num_threads(count as usize);
+            threads::set_num_threads(count as usize);
             Ok(())
         }
         Some(count) => {
@@ -56,7 +57,7 @@ fn set_num_threads(n: &Bound<'_, PyAny>) -> PyResult<()> {
 /// The number of threads in use.
 #[pyfunction]
 fn get_num_threads() -> usize {
-    parallel::num_threads()
+    threads::num_threads()
 }
 
 /// The name of the instruction set in use.
@@ -68,20 +69,20 @@ fn simd_name() -> PyResult<&'static str> {
 /// The names of the instruction sets that this processor can run, fastest first.
 #[pyfunction]
 fn available_simd() -> Vec<&'static str> {
-    Simd::ALL.into_iter().filter(|s| s.is_available()).map(Simd::name).collect()
+    Simd::available().map(Simd::name).collect()
 }
 
 #[pymodule]
 #[pyo3(name = "_core")]
 fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    parallel::check_environment().map_err(PyValueError::new_err)?;
-    parallel::watch_forks();
+    threads::check_environment().map_err(PyValueError::new_err)?;
+    threads::watch_forks();
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(set_num_threads, module)?)?;
     module.add_function(wrap_pyfunction!(get_num_threads, module)?)?;
     module.add_function(wrap_pyfunction!(simd_name, module)?)?;
     module.add_function(wrap_pyfunction!(available_simd, module)?)?;
-    module.add_function(wrap_pyfunction!(stream::stream_arrays, module)?)?;
+    module.add_function(wrap_pyfunction!(bandwidth::stream_arrays, module)?)?;
     module.add_function(wrap_pyfunction!(arrays::elementwise_attention, module)?)?;
     module.add_function(wrap_pyfunction!(arrays::elementwise_self_attention, module)?)?;
     module.add_function(wrap_pyfunction!(tensors::elementwise_attention_forward, module)?)?;
@@ -91,8 +92,10 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<eager::EagerCall>()?;
     module.add_function(wrap_pyfunction!(eager::elementwise_attention_eager, module)?)?;
     module.add_function(wrap_pyfunction!(eager::elementwise_self_attention_eager, module)?)?;
-    module.add_function(wrap_pyfunction!(pool::elementwise_attention_pool2d, module)?)?;
-    module.add_function(wrap_pyfunction!(pool::elementwise_attention_pool2d_forward, module)?)?;
-    module.add_function(wrap_pyfunction!(pool::elementwise_attention_pool2d_backward, module)?)?;
+    module.add_function(wrap_pyfunction!(pooling::elementwise_attention_pool2d, module)?)?;
+    module
+        .add_function(wrap_pyfunction!(pooling::elementwise_attention_pool2d_forward, module)?)?;
+    module
+        .add_function(wrap_pyfunction!(pooling::elementwise_attention_pool2d_backward, module)?)?;
     Ok(())
 }

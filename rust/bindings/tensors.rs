@@ -5,8 +5,10 @@ use super::arguments::{
     broadcast_shape, call, check_broadcasts_to, check_kind, statistics_shape, tuple,
 };
 use super::view::View;
-use crate::dispatch::{DType, Direction, DynamicCall, OpName};
-use crate::kernel::{GRADIENTS, INVERSE, MAXIMUM, WEIGHTS, Y};
+use crate::attention::dispatch::DynamicCall;
+use crate::attention::op::OpName;
+use crate::attention::op::{GRADIENTS, INVERSE, MAXIMUM, WEIGHTS, Y};
+use crate::tensor::dtype::{DType, Direction};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 

@@ -1,7 +1,7 @@
 //! What there is to ask of torch, and to have made by it.
 
 use super::view::View;
-use crate::dispatch::DType;
+use crate::tensor::dtype::DType;
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;

@@ -1,9 +1,9 @@
 //! Where the memory of a NumPy array or a torch tensor lies.
 
 use super::dlpack;
-use crate::dims::Dims;
-use crate::dispatch::DType;
-use crate::layout::Operand;
+use crate::tensor::dims::Dims;
+use crate::tensor::dtype::DType;
+use crate::tensor::operand::Operand;
 use numpy::npyffi::NPY_TYPES;
 use numpy::npyffi::flags::NPY_ARRAY_WRITEABLE;
 use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};

@@ -1,7 +1,7 @@
 //! Registers in plain Rust: small arrays, which compilers turn into what the target always has.
 
-use super::{Isa, Lanes, Vector};
-use crate::numerics::{self, Element, Float};
+use super::element::{Element, Float};
+use super::vector::{self, Isa, Lanes, Vector};
 
 #[derive(Clone, Copy)]
 #[repr(transparent)]
@@ -28,7 +28,7 @@ impl<S: Float, const N: usize> Vector for Array<S, N> {
     const LANES: usize = N;
 
     #[inline(always)]
-    unsafe fn splat(x: S) -> Self {
+    fn splat(x: S) -> Self {
         Array([x; N])
     }
     #[inline(always)]
@@ -40,52 +40,52 @@ impl<S: Float, const N: usize> Vector for Array<S, N> {
         p.cast::<Self>().write_unaligned(self);
     }
     #[inline(always)]
-    unsafe fn add(self, other: Self) -> Self {
+    fn add(self, other: Self) -> Self {
         self.zip(other, |a, b| a + b)
     }
     #[inline(always)]
-    unsafe fn sub(self, other: Self) -> Self {
+    fn sub(self, other: Self) -> Self {
         self.zip(other, |a, b| a - b)
     }
     #[inline(always)]
-    unsafe fn mul(self, other: Self) -> Self {
+    fn mul(self, other: Self) -> Self {
         self.zip(other, |a, b| a * b)
     }
     #[inline(always)]
-    unsafe fn div(self, other: Self) -> Self {
+    fn div(self, other: Self) -> Self {
         self.zip(other, |a, b| a / b)
     }
     #[inline(always)]
-    unsafe fn mul_add(self, b: Self, c: Self) -> Self {
+    fn mul_add(self, b: Self, c: Self) -> Self {
         Array(std::array::from_fn(|i| self.0[i].fused_mul_add(b.0[i], c.0[i])))
     }
     #[inline(always)]
-    unsafe fn max(self, other: Self) -> Self {
+    fn max(self, other: Self) -> Self {
         self.zip(other, |a, b| if a > b { a } else { b })
     }
     #[inline(always)]
-    unsafe fn scale_by_power_of_two(self, rounded: Self) -> Self {
+    fn scale_by_power_of_two(self, rounded: Self) -> Self {
         self.zip(rounded, |p, rounded| p * rounded.power_of_two())
     }
     #[inline(always)]
-    unsafe fn zero_where_less(self, x: Self, low: Self) -> Self {
+    fn zero_where_less(self, x: Self, low: Self) -> Self {
         Array(std::array::from_fn(|i| if x.0[i] < low.0[i] { S::ZERO } else { self.0[i] }))
     }
     #[inline(always)]
     #[allow(clippy::eq_op)] // NaN
-    unsafe fn zero_where_nan(self) -> Self {
+    fn zero_where_nan(self) -> Self {
         Array(self.0.map(|x| if x == x { x } else { S::ZERO }))
     }
     #[inline(always)]
-    unsafe fn any_greater(self, other: Self) -> bool {
+    fn any_greater(self, other: Self) -> bool {
         (0..N).any(|i| self.0[i] > other.0[i])
     }
     #[inline(always)]
-    unsafe fn count_greater(self, other: Self, n: usize) -> usize {
+    fn count_greater(self, other: Self, n: usize) -> usize {
         (0..n).filter(|&i| self.0[i] > other.0[i]).count()
     }
     #[inline(always)]
-    unsafe fn first(self, n: usize) -> Self {
+    fn first(self, n: usize) -> Self {
         Array(std::array::from_fn(|i| if i < n { self.0[i] } else { S::NEG_INFINITY }))
     }
     #[inline(always)]
@@ -94,7 +94,7 @@ impl<S: Float, const N: usize> Vector for Array<S, N> {
         Array(std::array::from_fn(|i| if kept(i) { self.0[i] } else { S::NEG_INFINITY }))
     }
     #[inline(always)]
-    unsafe fn deinterleave(self, next: Self) -> (Self, Self) {
+    fn deinterleave(self, next: Self) -> (Self, Self) {
         let lane = |i: usize| if i < N { self.0[i] } else { next.0[i - N] };
         (
             Array(std::array::from_fn(|i| lane(2 * i))),
@@ -102,29 +102,25 @@ impl<S: Float, const N: usize> Vector for Array<S, N> {
         )
     }
     #[inline(always)]
-    unsafe fn interleave(self, odd: Self) -> (Self, Self) {
+    fn interleave(self, odd: Self) -> (Self, Self) {
         let lane = |i: usize| if i.is_multiple_of(2) { self.0[i / 2] } else { odd.0[i / 2] };
         (Array(std::array::from_fn(lane)), Array(std::array::from_fn(|i| lane(N + i))))
     }
     #[inline(always)]
-    unsafe fn pick(self, lanes: *const u8) -> Self {
+    unsafe fn permute(self, lanes: *const u8) -> Self {
         Array(std::array::from_fn(|i| self.0[*lanes.add(i) as usize]))
     }
     #[inline(always)]
-    unsafe fn extract(self) -> S {
-        self.0[0]
-    }
-    #[inline(always)]
-    unsafe fn reduce_sum(self) -> S {
+    fn reduce_sum(self) -> S {
         self.0.into_iter().fold(S::ZERO, |a, b| a + b)
     }
     #[inline(always)]
-    unsafe fn reduce_max(self) -> S {
+    fn reduce_max(self) -> S {
         self.0.into_iter().fold(S::NEG_INFINITY, |a, b| if b > a { b } else { a })
     }
     #[cfg_attr(target_arch = "x86_64", inline(never))] // where it runs on old processors only
-    unsafe fn exp2(self) -> Self {
-        numerics::exp2(self)
+    fn exp2(self) -> Self {
+        vector::exp2(self)
     }
 }
 

@@ -4,143 +4,92 @@
 //! every instruction set and calls the one that this processor has. `pulp` was considered: it has
 //! neither the 16-bit floats nor the 64-bit shifts that the kernels need.
 
+/// Arithmetic of a register in instructions that the compiler thinks unsafe: a register exists only where
+/// its instruction set does.
+#[cfg(target_arch = "x86_64")]
+macro_rules! arithmetic {
+    ($($(#[$doc:meta])* fn $name:ident($($arguments:tt)*) -> $result:ty $body:block)*) => {
+        $($(#[$doc])*
+        #[inline(always)]
+        #[allow(unused_braces)]
+        fn $name($($arguments)*) -> $result {
+            unsafe { $body }
+        })*
+    };
+}
+
 mod array;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod element;
+mod vector;
 
+pub use element::{Element, Float};
+pub use vector::{Isa, Lanes, Packed, Register, Task, Vector};
+
+use std::fmt;
 use std::sync::OnceLock;
 
-use crate::numerics::{self, Float};
-use half::{bf16, f16};
+/// The lanes of the widest register of all instruction sets.
+pub const MAX_LANES: usize = 16;
 
-/// A register of `LANES` numbers of the type that is computed in (f32 or f64).
-///
-/// # Safety
-/// Every method may only be called where the register's instruction set is present, which
-/// [`Simd::dispatch`] sees to; pointers must be valid for what is read or written.
-#[allow(clippy::missing_safety_doc)]
-pub trait Vector: Copy {
-    type Scalar: Float;
-    const LANES: usize;
+/// An instruction set that this processor has: there is no other way to one than to look.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Simd(Set);
 
-    unsafe fn splat(x: Self::Scalar) -> Self;
-    unsafe fn load(p: *const Self::Scalar) -> Self;
-    unsafe fn store(self, p: *mut Self::Scalar);
-    unsafe fn add(self, other: Self) -> Self;
-    unsafe fn sub(self, other: Self) -> Self;
-    unsafe fn mul(self, other: Self) -> Self;
-    unsafe fn div(self, other: Self) -> Self;
-    /// `self · b + c`
-    unsafe fn mul_add(self, b: Self, c: Self) -> Self;
-    /// `self > other ? self : other`, so that `other` comes back where either is NaN.
-    unsafe fn max(self, other: Self) -> Self;
-    /// `self · 2ⁿ`, where `rounded` is n + 1.5·2^(mantissa bits).
-    unsafe fn scale_by_power_of_two(self, rounded: Self) -> Self;
-    /// Zero in the lanes where `x < low`.
-    unsafe fn zero_where_less(self, x: Self, low: Self) -> Self;
-    unsafe fn zero_where_nan(self) -> Self;
-    /// Whether a lane is greater than `other`'s.
-    unsafe fn any_greater(self, other: Self) -> bool;
-    /// How many of the first `n` lanes are.
-    unsafe fn count_greater(self, other: Self, n: usize) -> usize;
-    /// −∞ in the lanes from `n` on.
-    unsafe fn first(self, n: usize) -> Self;
-    /// −∞ in the lanes whose mask byte is zero; `n` bytes are read.
-    unsafe fn keep(self, mask: *const u8, n: usize) -> Self;
-    /// The even and the odd ones of two registers' lanes, one register behind the other.
-    unsafe fn deinterleave(self, next: Self) -> (Self, Self);
-    /// Two registers of which `self` has the even and `odd` the odd lanes.
-    unsafe fn interleave(self, odd: Self) -> (Self, Self);
-    /// For each lane the one of `self` that its byte of `lanes` names.
-    unsafe fn pick(self, lanes: *const u8) -> Self;
-    /// The first lane.
-    unsafe fn extract(self) -> Self::Scalar;
-    unsafe fn reduce_sum(self) -> Self::Scalar;
-    unsafe fn reduce_max(self) -> Self::Scalar;
-    /// 2ˣ for x ≤ 100, see [`numerics::exp2`].
-    #[inline(always)]
-    unsafe fn exp2(self) -> Self {
-        numerics::exp2(self)
-    }
-}
-
-/// Loads and stores of elements of type `T`, converted in registers.
-///
-/// `FULL` says that all lanes are wanted; otherwise the first `n`, the others being zero.
-///
-/// # Safety
-/// As for [`Vector`].
-#[allow(clippy::missing_safety_doc)]
-pub trait Lanes<T>: Vector {
-    unsafe fn load_from<const FULL: bool>(p: *const T, n: usize) -> Self;
-    unsafe fn store_to<const FULL: bool>(self, p: *mut T, n: usize);
-    /// A full store past the caches, at an address that is a multiple of the register's size.
-    #[inline(always)]
-    unsafe fn stream_to(self, p: *mut T) {
-        self.store_to::<true>(p, Self::LANES);
-    }
-}
-
-/// An instruction set: its registers of f32 and of f64.
-pub trait Isa {
-    /// Whether registers are so wide that a short row would leave most of one unused.
-    const WIDE: bool = true;
-    type F32: Vector<Scalar = f32> + Lanes<f32> + Lanes<f16> + Lanes<bf16>;
-    type F64: Vector<Scalar = f64> + Lanes<f64>;
-}
-
-/// Work that is compiled for every instruction set. `run` must be `#[inline(always)]`, down to the
-/// last generic function that it calls: only then is it compiled with the instruction set's features.
-pub trait Task {
-    type Output;
-    /// # Safety
-    /// The instruction set must be there.
-    unsafe fn run<I: Isa>(self) -> Self::Output;
-}
-
-/// The instruction sets that a kernel can run on, fastest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Simd {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Set {
+    #[cfg(target_arch = "x86_64")]
     Avx512,
+    #[cfg(target_arch = "x86_64")]
     Avx2,
     /// Four lanes of plain Rust, which compilers turn into SSE2 or NEON.
     Portable,
-    /// The plain loops of [`crate::plain`], which are not kernels.
-    Scalar,
 }
 
-impl Simd {
-    pub const ALL: [Simd; 4] = [Simd::Avx512, Simd::Avx2, Simd::Portable, Simd::Scalar];
+impl Set {
+    /// Fastest first.
+    #[cfg(target_arch = "x86_64")]
+    const ALL: [Set; 3] = [Set::Avx512, Set::Avx2, Set::Portable];
+    #[cfg(not(target_arch = "x86_64"))]
+    const ALL: [Set; 1] = [Set::Portable];
 
-    pub fn name(self) -> &'static str {
-        match self {
-            Simd::Avx512 => "avx512",
-            Simd::Avx2 => "avx2",
-            Simd::Portable => "portable",
-            Simd::Scalar => "scalar",
-        }
-    }
-
-    pub fn is_available(self) -> bool {
+    fn is_available(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Simd::Avx512 => {
+            Set::Avx512 => {
                 is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512vl")
+                    && Set::Avx2.is_available()
             }
             #[cfg(target_arch = "x86_64")]
-            Simd::Avx2 => {
+            Set::Avx2 => {
                 is_x86_feature_detected!("avx2")
                     && is_x86_feature_detected!("fma")
                     && is_x86_feature_detected!("f16c")
             }
-            #[cfg(not(target_arch = "x86_64"))]
-            Simd::Avx512 | Simd::Avx2 => false,
-            Simd::Portable | Simd::Scalar => true,
+            Set::Portable => true,
+        }
+    }
+}
+
+impl Simd {
+    /// The instruction sets of this processor, fastest first.
+    pub fn available() -> impl Iterator<Item = Simd> {
+        Set::ALL.into_iter().filter(|set| set.is_available()).map(Simd)
+    }
+
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => "avx2",
+            Set::Portable => "portable",
         }
     }
 
@@ -152,7 +101,7 @@ impl Simd {
 
     /// Whether its registers are [`Isa::WIDE`].
     pub fn is_wide(self) -> bool {
-        matches!(self, Simd::Avx512 | Simd::Avx2)
+        self.0 != Set::Portable
     }
 
     /// Streamed stores of this thread come before whatever it does next.
@@ -166,29 +115,36 @@ impl Simd {
     }
 
     /// Run `task` compiled for this instruction set.
+    ///
+    /// # Safety
+    /// As for the task's own [`Task::run`].
     #[inline]
-    pub fn dispatch<K: Task>(self, task: K) -> K::Output {
-        debug_assert!(self.is_available());
+    pub unsafe fn dispatch<K: Task>(self, task: K) -> K::Output {
+        // SAFETY: the caller's for the task; whoever made this has found the instruction set.
         unsafe {
-            match self {
+            match self.0 {
                 #[cfg(target_arch = "x86_64")]
-                Simd::Avx512 => avx512::run(task),
+                Set::Avx512 => avx512::run(task),
                 #[cfg(target_arch = "x86_64")]
-                Simd::Avx2 => avx2::run(task),
-                _ => task.run::<array::Portable>(),
+                Set::Avx2 => avx2::run(task),
+                Set::Portable => task.run::<array::Portable>(),
             }
         }
     }
 }
 
+impl fmt::Debug for Simd {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
 fn choose(wanted: Option<&str>) -> Result<Simd, String> {
-    let mut available = Simd::ALL.into_iter().filter(|simd| simd.is_available());
     let Some(name) = wanted.filter(|name| !name.is_empty()) else {
-        return Ok(available.next().expect("scalar is always there"));
+        return Ok(Simd::available().next().expect("the portable one is always there"));
     };
-    available.find(|simd| simd.name() == name).ok_or_else(|| {
-        let names: Vec<_> =
-            Simd::ALL.into_iter().filter(|s| s.is_available()).map(Simd::name).collect();
+    Simd::available().find(|simd| simd.name() == name).ok_or_else(|| {
+        let names: Vec<_> = Simd::available().map(Simd::name).collect();
         format!("EWA_SIMD: {name:?} is not an instruction set of this processor; expected one of {names:?}")
     })
 }
@@ -199,7 +155,7 @@ mod tests {
 
     #[test]
     fn the_environment_variable_chooses() {
-        assert_eq!(choose(Some("scalar")), Ok(Simd::Scalar));
+        assert_eq!(choose(Some("portable")), Ok(Simd(Set::Portable)));
         assert_eq!(choose(None), choose(Some("")));
         assert!(choose(Some("sse9")).unwrap_err().contains("sse9"));
     }

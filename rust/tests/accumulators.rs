@@ -1,9 +1,9 @@
 //! Gradients of broadcast operands: buffers a group each, summed into the operand.
 
 use super::array::{Array, Placement};
-use ewa_rs::accumulate::Accumulators;
-use ewa_rs::dispatch::DType;
-use ewa_rs::layout::Operand;
+use ewa_rs::attention::schedule::accumulate::Accumulators;
+use ewa_rs::tensor::dtype::DType;
+use ewa_rs::tensor::operand::Operand;
 use half::f16;
 
 /// An operand of (2, ·, 3) in a shape of (2, 5, 3), its first axis reversed, its axes out of order.

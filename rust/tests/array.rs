@@ -1,8 +1,8 @@
 //! Arrays of any element type and layout, in guarded memory.
 
 use super::guarded::Guarded;
-use ewa_rs::dispatch::DType;
-use ewa_rs::layout::Operand;
+use ewa_rs::tensor::dtype::DType;
+use ewa_rs::tensor::operand::Operand;
 use half::{bf16, f16};
 
 /// How an array lies in memory.

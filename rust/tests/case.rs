@@ -2,12 +2,15 @@
 
 use super::array::{Array, Placement};
 use super::reference::{Expected, expected};
-use super::running_error::{Bounded, SUMMATION};
-use ewa_rs::attend::Call;
-use ewa_rs::dispatch::{DType, Direction, DynamicCall, OpName};
-use ewa_rs::kernel::{GRADIENTS, INVERSE, MAXIMUM, WEIGHTS, Y};
-use ewa_rs::layout::{MAX_OPERANDS, Operand};
+use super::running_error::Bounded;
+use ewa_rs::attention::call::Call;
+use ewa_rs::attention::dispatch::DynamicCall;
+use ewa_rs::attention::layout::MAX_OPERANDS;
+use ewa_rs::attention::op::OpName;
+use ewa_rs::attention::op::{GRADIENTS, INVERSE, MAXIMUM, WEIGHTS, Y};
 use ewa_rs::simd::Simd;
+use ewa_rs::tensor::dtype::{DType, Direction};
+use ewa_rs::tensor::operand::Operand;
 
 #[derive(Clone, Debug)]
 pub struct Case {
@@ -161,27 +164,19 @@ impl Case {
     pub fn check(&self) {
         let arrays = self.arrays();
         let expected = expected(self, &arrays);
-        // The plain loops take so long that large cases are left to the reference.
-        let is_small = self.shape.iter().product::<usize>() < 5_000;
-        for simd in instruction_sets().filter(|&simd| is_small || simd != Simd::Scalar) {
+        for simd in Simd::available() {
             let results = self.results();
             self.run(&arrays, &results, simd);
             self.compare(&results, &expected, simd);
         }
     }
 
-    fn slice_length(&self) -> usize {
-        self.shape.iter().zip(&self.softmax).map(|(&n, &s)| if s { n } else { 1 }).product()
-    }
-
     fn compare(&self, results: &Results, expected: &Expected, simd: Simd) {
-        // The plain loops add one after the other.
-        let growth = if simd == Simd::Scalar { self.slice_length().div_ceil(SUMMATION) } else { 1 };
         let compare = |name: &str, array: Option<&Array>, expected: &[Bounded]| {
             let Some(array) = array else { return };
             for (index, &expected) in array.indices().zip(expected) {
                 let found = array.get(&index);
-                let tolerance = expected.tolerance(self.dtype) * growth as f64;
+                let tolerance = expected.tolerance(self.dtype);
                 let difference = (found - expected.value).abs();
                 assert!(
                     difference <= tolerance,
@@ -198,9 +193,4 @@ impl Case {
             compare(&name, gradient.as_ref(), &expected.gradients[j]);
         }
     }
-}
-
-/// Those of this machine. The plain loops are one of them, so they are tested alike.
-pub fn instruction_sets() -> impl Iterator<Item = Simd> {
-    Simd::ALL.into_iter().filter(|simd| simd.is_available())
 }

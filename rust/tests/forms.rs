@@ -2,7 +2,8 @@
 
 use super::array::Placement;
 use super::case::{Case, MaskKind};
-use ewa_rs::dispatch::{DType, OpName};
+use ewa_rs::attention::op::OpName;
+use ewa_rs::tensor::dtype::DType;
 
 const OPS: [OpName; 2] = [OpName::ElementwiseAttention, OpName::ElementwiseSelfAttention];
 const DTYPES: [DType; 4] = [DType::F16, DType::BF16, DType::F32, DType::F64];

@@ -1,8 +1,9 @@
 //! The output in the memory of an input.
 
-use super::case::{Case, instruction_sets};
-use ewa_rs::dispatch::{DType, Direction, OpName};
+use super::case::Case;
+use ewa_rs::attention::op::OpName;
 use ewa_rs::simd::Simd;
+use ewa_rs::tensor::dtype::{DType, Direction};
 
 /// Rows, columns, blocks, and pieces of each.
 const SHAPES: [(&[usize], &[usize]); 7] = [
@@ -27,7 +28,7 @@ fn the_output_may_be_an_input() {
 }
 
 fn check(case: &Case, input: usize) {
-    for simd in instruction_sets().filter(|&simd| simd != Simd::Scalar) {
+    for simd in Simd::available() {
         let (mut arrays, mut results) = (case.arrays(), case.results());
         case.run_one(&arrays, &results, simd, Direction::Forward);
         let expected = results.y.bytes().to_vec();

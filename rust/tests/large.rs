@@ -1,9 +1,10 @@
 //! Results that are so large that they go past the caches.
 
 use super::array::{Array, Placement};
-use super::case::{Case, instruction_sets};
-use ewa_rs::dispatch::{DType, Direction, OpName};
+use super::case::Case;
+use ewa_rs::attention::op::OpName;
 use ewa_rs::simd::Simd;
+use ewa_rs::tensor::dtype::{DType, Direction};
 
 /// 16 MiB and a bit of output or of gradients, in rows at every alignment and in columns: the same bits as
 /// from small calls.
@@ -27,7 +28,7 @@ fn check(dtype: DType, shape: [usize; 3], softmax: usize) {
         case
     };
     let one = repeated(1);
-    for simd in instruction_sets().filter(|&simd| simd != Simd::Scalar) {
+    for simd in Simd::available() {
         let expected = one.results();
         one.run(&one.arrays(), &expected, simd);
         // There are three gradients to one output.

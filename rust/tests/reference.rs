@@ -3,7 +3,8 @@
 use super::array::{Array, indices};
 use super::case::{Arrays, Case};
 use super::running_error::{Bounded, Sum};
-use ewa_rs::dispatch::{DType, OpName};
+use ewa_rs::attention::op::OpName;
+use ewa_rs::tensor::dtype::DType;
 
 pub struct Expected {
     /// In the order of [`indices`] of the case's shape.
@@ -36,9 +37,11 @@ pub fn expected(case: &Case, arrays: &Arrays) -> Expected {
             slice.iter().map(|index| element(case, arrays, index)).collect();
         let weights = softmax(case, &elements);
         let gradients = gradients(case, &elements, &weights);
+        let is_empty = weights.iter().all(|a| a.value == 0.0);
         for (n, index) in slice.iter().enumerate() {
             let at = position(index, &case.shape);
-            let attended = weights[n] * value(case, &elements[n]);
+            let attended =
+                if is_empty { Bounded::exact(0.0) } else { weights[n] * value(case, &elements[n]) };
             result.y[at] = if case.residual { attended + elements[n].x[0] } else { attended };
             result.weights[at] = weights[n];
             for (j, input) in arrays.inputs.iter().enumerate() {
@@ -116,6 +119,9 @@ fn softmax(case: &Case, elements: &[Element]) -> Vec<Bounded> {
     };
     let scores: Vec<Option<Bounded>> = elements.iter().map(score).collect();
     let maximum = scores.iter().flatten().fold(f64::NEG_INFINITY, |m, z| m.max(z.value));
+    if maximum == f64::NEG_INFINITY && !scores.iter().flatten().any(|z| z.value.is_nan()) {
+        return vec![Bounded::exact(0.0); elements.len()]; // nothing is kept
+    }
     let exponential = |z: &Option<Bounded>| {
         z.map_or(Bounded::exact(0.0), |z| (z - Bounded::exact(maximum)).exp())
     };
@@ -123,9 +129,6 @@ fn softmax(case: &Case, elements: &[Element]) -> Vec<Bounded> {
     let mut sum = Sum::default();
     exponentials.iter().for_each(|&e| sum.add(e));
     let sum = sum.of_slice();
-    if sum.value == 0.0 {
-        return exponentials; // all zero: nothing is kept
-    }
     exponentials.iter().map(|&e| e * sum.inverse()).collect()
 }
 

@@ -3,7 +3,7 @@
 //! Every operation adds the unit roundoff times its result to the errors that come in (Wilkinson's
 //! analysis, a priori in nothing). Errors are in f32's roundoff; those of f64 are smaller by the ratio.
 
-use ewa_rs::dispatch::DType;
+use ewa_rs::tensor::dtype::DType;
 use std::ops::{Add, Mul, Sub};
 
 /// Unit roundoff of f32.

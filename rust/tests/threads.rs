@@ -1,10 +1,11 @@
 //! The pool of threads, and results that don't depend on how many there are.
 
 use super::array::Placement;
-use super::case::{Case, instruction_sets};
-use ewa_rs::dispatch::{DType, OpName};
-use ewa_rs::parallel::{for_each, num_threads, set_num_threads};
+use super::case::Case;
+use ewa_rs::attention::op::OpName;
 use ewa_rs::simd::Simd;
+use ewa_rs::tensor::dtype::DType;
+use ewa_rs::threads::{for_each, num_threads, set_num_threads};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -32,7 +33,7 @@ fn bits_do_not_depend_on_the_number_of_threads() {
         case.inputs[1] = Some(broadcast.clone());
         case.gradients[1] = Some(broadcast);
         let arrays = case.arrays();
-        for simd in instruction_sets().filter(|&simd| simd != Simd::Scalar) {
+        for simd in Simd::available() {
             let runs = [1, 2, 5].map(|threads| {
                 set_num_threads(threads);
                 let results = case.results();

@@ -4,7 +4,7 @@ mod f16;
 mod f32;
 mod f64;
 
-use super::{Isa, Lanes, Task, Vector};
+use super::vector::{Isa, Lanes, Task, Vector};
 use std::arch::x86_64::*;
 
 pub struct Avx2;

@@ -4,8 +4,8 @@ mod f16;
 mod f32;
 mod f64;
 
-use super::{Isa, Lanes, Task, Vector};
-use crate::numerics::exp2_of_fraction;
+use super::vector::exp2_of_fraction;
+use super::vector::{Isa, Lanes, Task, Vector};
 use std::arch::x86_64::*;
 
 pub struct Avx512;

@@ -1,0 +1,120 @@
+//! Pooling on every instruction set, against the reference.
+
+use super::pooling_reference::expected;
+use ewa_rs::pooling::{Call, Maps, Pool};
+use ewa_rs::simd::Simd;
+use ewa_rs::tensor::dtype::{DType, Direction};
+
+struct Case {
+    pool: Pool,
+    channels_last: bool,
+}
+
+/// Output and gradients of x and w.
+#[derive(Debug, PartialEq)]
+struct Results<T>([Vec<T>; 3]);
+
+fn strides(
+    [_, channels, height, width]: [usize; 4],
+    channels_last: bool,
+) -> (Vec<isize>, [isize; 3]) {
+    let [channels, height, width] = [channels, height, width].map(|n| n as isize);
+    let last = [1, width * channels, channels];
+    let first = [height * width, width, 1];
+    (vec![channels * height * width], if channels_last { last } else { first })
+}
+
+/// x, the gradient of y, and w.
+fn operands<T: From<f32>>(pool: &Pool) -> [Vec<T>; 3] {
+    let mut rng = fastrand::Rng::with_seed(7);
+    let mut draw =
+        |n: usize| -> Vec<T> { (0..n).map(|_| T::from(4.0 * rng.f32() - 2.0)).collect() };
+    let images = pool.images() * pool.channels;
+    let x = draw(images * pool.image[0] * pool.image[1]);
+    let g = draw(images * pool.output()[0] * pool.output()[1]);
+    [x, g, draw(pool.weights() * pool.channels)]
+}
+
+fn run<T: Copy + From<f32>>(case: &Case, dtype: DType, simd: Simd) -> Results<T> {
+    let pool = &case.pool;
+    let shape = [pool.images(), pool.channels, pool.image[0], pool.image[1]];
+    let [rows, columns] = pool.output();
+    let out = [shape[0], shape[1], rows, columns];
+    let [mut x, mut g, mut w] = operands::<T>(pool);
+    let nothing = T::from(f32::NAN);
+    let (mut y, mut dx, mut dw) =
+        (vec![nothing; g.len()], vec![nothing; x.len()], vec![nothing; w.len()]);
+    let maps = |data: &mut Vec<T>, shape| {
+        let (lead, strides) = strides(shape, case.channels_last);
+        Maps { data: data.as_mut_ptr().cast(), lead, strides }
+    };
+    let of_w = |data: &mut Vec<T>| {
+        let [height, width] = pool.kernel.map(|n| n as isize);
+        let strides = if pool.per_place { [height * width, width, 1] } else { [1, 0, 0] };
+        Maps { data: data.as_mut_ptr().cast(), lead: Vec::new(), strides }
+    };
+    let mut call = Call {
+        pool: pool.clone(),
+        dtype,
+        x: maps(&mut x, shape),
+        w: of_w(&mut w),
+        y: maps(&mut y, out),
+        dx: None,
+        dw: None,
+    };
+    unsafe { call.run(Direction::Forward, simd) };
+    call.y = maps(&mut g, out);
+    (call.dx, call.dw) = (Some(maps(&mut dx, shape)), Some(of_w(&mut dw)));
+    unsafe { call.run(Direction::Backward, simd) };
+    Results([y, dx, dw])
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (image, kernel, stride) in [
+        ([6, 8], [2, 2], [2, 2]),
+        ([7, 35], [2, 2], [2, 2]),
+        ([5, 7], [5, 7], [5, 7]),
+        ([6, 9], [3, 2], [1, 2]),
+        ([8, 9], [2, 1], [3, 2]),
+        ([5, 5], [1, 1], [1, 1]),
+    ] {
+        for channels in [1, 5, 16, 35] {
+            for per_place in [false, true] {
+                for channels_last in [false, true] {
+                    let lead = vec![3];
+                    let pool = Pool { lead, channels, image, kernel, stride, per_place };
+                    cases.push(Case { pool, channels_last });
+                }
+            }
+        }
+    }
+    cases
+}
+
+fn check<T: Copy + From<f32> + Into<f64>>(dtype: DType, tolerance: f64) {
+    for case in cases() {
+        let exact = expected(&case.pool, case.channels_last, operands(&case.pool));
+        for simd in Simd::available() {
+            let got = run::<T>(&case, dtype, simd);
+            for (which, (got, exact)) in got.0.iter().zip(&exact).enumerate() {
+                for (i, (&got, &exact)) in got.iter().zip(exact).enumerate() {
+                    let got: f64 = got.into();
+                    // Sums over the images and windows are of the order of 1000 terms of order 1.
+                    let size = if which == 2 { 100.0 } else { 4.0 };
+                    let what = (simd, dtype, &case.pool, case.channels_last, which, i);
+                    assert!(
+                        (got - exact).abs() <= tolerance * size,
+                        "{what:?}: {got}, not {exact}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_instruction_set_pools_alike() {
+    check::<f32>(DType::F32, 4.0 * f64::from(f32::EPSILON));
+    check::<f64>(DType::F64, 8.0 * f64::EPSILON);
+}
