@@ -78,9 +78,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn with<O: Op>(self, op: O) {
-        match self.direction {
-            Direction::Forward => schedule::forward(op, self.call, self.simd),
-            Direction::Backward => schedule::backward(op, self.call, self.simd),
-        }
+        // SAFETY: the operands are what the bindings have checked.
+        unsafe { schedule::run(op, self.call, self.simd, self.direction) }
     }
 }

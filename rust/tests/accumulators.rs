@@ -36,7 +36,8 @@ fn the_groups_sums_arrive_where_they_belong() {
             unsafe { *base[1].offset(offsets[1]).cast::<f32>().add(i) += (group + i) as f32 };
         }
     }
-    accumulators.reduce_into::<f16>(&[Operand::absent(), array.operand()]);
+    // SAFETY: of this array.
+    unsafe { accumulators.reduce_into::<f16>(&[Operand::absent(), array.operand()]) };
     for (i, index) in array.indices().enumerate() {
         assert_eq!(array.get(&index), (3 + 3 * i) as f64);
     }
@@ -48,7 +49,8 @@ fn no_group_means_zeros() {
     let array = operand();
     let mut operands = [array.operand()];
     let accumulators = Accumulators::new::<f16>(&[2, 5, 3], &mut operands).allocate(0);
-    accumulators.reduce_into::<f16>(&[array.operand()]);
+    // SAFETY: of this array.
+    unsafe { accumulators.reduce_into::<f16>(&[array.operand()]) };
     assert!(array.indices().all(|index| array.get(&index) == 0.0));
 }
 

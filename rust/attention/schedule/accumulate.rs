@@ -83,7 +83,7 @@ impl Accumulators {
         self
     }
 
-    /// Point the operands (counted from the first gradient) at the buffer of group 0 …
+    /// Point operands (counted from the first gradient) at their places in the buffer of group 0.
     pub fn attach(&self, base: &mut [*mut u8]) {
         if let Some(memory) = &self.memory {
             for a in &self.list {
@@ -92,7 +92,7 @@ impl Accumulators {
         }
     }
 
-    /// … and from there to that of `group`.
+    /// Move offsets (counted from the first gradient) from the buffer of group 0 to that of `group`.
     pub fn move_to_group(&self, group: usize, offsets: &mut [isize]) {
         for a in &self.list {
             offsets[a.operand] += (group * self.size * self.item) as isize;
@@ -100,28 +100,48 @@ impl Accumulators {
     }
 
     /// Sum the buffers, in the order of the groups, into the operands' own memory.
-    pub fn reduce_into<T: Element>(&self, gradients: &[Operand]) {
+    ///
+    /// # Safety
+    /// `gradients` are those that this was made for, their memory is valid, and nobody is at work on it or
+    /// on the buffers.
+    pub unsafe fn reduce_into<T: Element>(&self, gradients: &[Operand]) {
         let Some(memory) = &self.memory else { return };
-        for a in &self.list {
-            let to = &gradients[a.operand];
-            threads::for_each(a.size.div_ceil(CHUNK), a.size * self.groups, |chunk| {
-                let first = chunk * CHUNK;
-                let count = CHUNK.min(a.size - first);
-                let mut sums = [T::Acc::ZERO; CHUNK];
-                for group in 0..self.groups {
-                    let start = group * self.size + a.start + first;
-                    let part = unsafe {
-                        std::slice::from_raw_parts(memory.as_ptr::<T::Acc>().add(start), count)
-                    };
-                    for (sum, &x) in sums.iter_mut().zip(part) {
-                        *sum = *sum + x;
-                    }
-                }
-                for (i, &sum) in sums[..count].iter().enumerate() {
-                    let place = to.data.wrapping_offset(byte_offset(&a.axes, first + i));
-                    unsafe { *place.cast::<T>() = T::from_acc(sum) };
-                }
+        for accumulator in &self.list {
+            let to = &gradients[accumulator.operand];
+            let work = accumulator.size * self.groups;
+            threads::for_each(accumulator.size.div_ceil(CHUNK), work, |chunk| {
+                // SAFETY: the caller's; chunks are of different elements.
+                unsafe { self.reduce_chunk::<T>(memory, accumulator, to, chunk * CHUNK) }
             });
+        }
+    }
+
+    /// Of one operand the elements from `first` on, at most [`CHUNK`] of them.
+    ///
+    /// # Safety
+    /// As for [`Accumulators::reduce_into`].
+    unsafe fn reduce_chunk<T: Element>(
+        &self,
+        memory: &Scratch,
+        accumulator: &Accumulator,
+        to: &Operand,
+        first: usize,
+    ) {
+        let count = CHUNK.min(accumulator.size - first);
+        let mut sums = [T::Acc::ZERO; CHUNK];
+        for group in 0..self.groups {
+            let start = group * self.size + accumulator.start + first;
+            // SAFETY: a group's buffer has all elements of every operand.
+            let part =
+                unsafe { std::slice::from_raw_parts(memory.as_ptr::<T::Acc>().add(start), count) };
+            for (sum, &x) in sums.iter_mut().zip(part) {
+                *sum = *sum + x;
+            }
+        }
+        for (i, &sum) in sums[..count].iter().enumerate() {
+            let place = to.data.wrapping_offset(byte_offset(&accumulator.axes, first + i));
+            // SAFETY: it is an element of the operand.
+            unsafe { *place.cast::<T>() = T::from_acc(sum) };
         }
     }
 }

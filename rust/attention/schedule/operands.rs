@@ -51,3 +51,11 @@ pub fn primary(operands: &[Operand], shape: &[usize], direction: Direction) -> u
     let full = |j: &usize| !operands[*j].is_absent() && !operands[*j].is_broadcast(shape);
     (GRADIENTS..MAX_OPERANDS).chain(0..=Y).find(full).unwrap_or(Y)
 }
+
+/// Whether elements of an operand do not lie side by side along the inner axis.
+pub fn has_copies(layout: &Layout, operands: &[Operand]) -> bool {
+    let is_copied = |(j, operand): (usize, &Operand)| {
+        takes_part(j, operand) && layout.inner.strides[j] != operand.item as isize
+    };
+    operands.iter().enumerate().any(is_copied)
+}

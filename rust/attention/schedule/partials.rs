@@ -29,45 +29,58 @@ impl Partials {
         }
     }
 
-    pub unsafe fn piece<A>(&self, index: usize) -> *mut A {
-        self.pieces.as_ptr::<A>().add(2 * self.lanes * index)
+    /// The first pair of a piece.
+    ///
+    /// # Safety
+    /// The plan has such a piece.
+    pub unsafe fn piece<A>(&self, index: usize) -> *mut [A; 2] {
+        // SAFETY: there is memory for all pieces.
+        unsafe { self.pieces.as_ptr::<[A; 2]>().add(self.lanes * index) }
     }
 
-    pub unsafe fn unit<A>(&self, unit: usize) -> *mut A {
-        self.units.as_ptr::<A>().add(2 * self.lanes * unit)
+    /// The first pair of a unit.
+    ///
+    /// # Safety
+    /// The plan has such a unit.
+    pub unsafe fn unit<A>(&self, unit: usize) -> *mut [A; 2] {
+        // SAFETY: there is memory for all units.
+        unsafe { self.units.as_ptr::<[A; 2]>().add(self.lanes * unit) }
     }
 }
 
 /// Each unit's pieces into one: shift and inverse (forward) or Σ a·da (backward).
-pub fn combine<O: Op>(partials: &Partials, units: Range<usize>, direction: Direction) {
-    let (zero, low) = (Acc::<O>::ZERO, Acc::<O>::NEG_INFINITY);
+///
+/// # Safety
+/// The units are of the partials' plan, and nobody else is at work on them.
+pub unsafe fn combine<O: Op>(partials: &Partials, units: Range<usize>, direction: Direction) {
+    let count = partials.pieces_per_unit;
     for unit in units {
         for lane in 0..partials.lanes {
-            let pieces = (0..partials.pieces_per_unit).map(|p| unsafe {
-                let pair =
-                    partials.piece::<Acc<O>>(unit * partials.pieces_per_unit + p).add(2 * lane);
-                (*pair, *pair.add(1))
-            });
-            let result = unsafe { partials.unit::<Acc<O>>(unit).add(2 * lane) };
-            let (maximum, sum) = if direction == Direction::Backward {
-                (zero, pieces.fold(Compensated::ZERO, |sum, (_, s)| sum.add(s)).total())
-            } else {
-                let maximum = pieces.clone().fold(low, |m, (x, _)| if x > m { x } else { m });
-                let shift = stats::shift(maximum);
-                let sum = pieces.fold(Compensated::ZERO, |sum, (m, s)| {
-                    if m == low && s == zero {
-                        sum
-                    } else {
-                        sum.add(s * (stats::shift(m) - shift).exp2())
-                    }
-                });
-                let sum = sum.total();
-                (shift, stats::inverse(sum))
+            // SAFETY: the plan has these pieces, and a piece has a pair a lane.
+            let piece = |p| unsafe { *partials.piece::<Acc<O>>(unit * count + p).add(lane) };
+            let pieces = (0..count).map(piece);
+            let result = match direction {
+                Direction::Forward => shift_and_inverse(pieces),
+                Direction::Backward => {
+                    let dot =
+                        pieces.fold(Compensated::ZERO, |dot, [_, of_piece]| dot.add(of_piece));
+                    [Acc::<O>::ZERO, dot.total()]
+                }
             };
-            unsafe {
-                *result = maximum;
-                *result.add(1) = sum;
-            }
+            // SAFETY: the plan has the unit, and a unit has a pair a lane.
+            unsafe { *partials.unit(unit).add(lane) = result };
         }
     }
+}
+
+/// Of a slice, from the maxima and sums of its pieces.
+fn shift_and_inverse<A: Float>(pieces: impl Iterator<Item = [A; 2]> + Clone) -> [A; 2] {
+    let low = A::NEG_INFINITY;
+    let maximum = pieces.clone().fold(low, |m, [x, _]| if x > m { x } else { m });
+    let shift = stats::shift(maximum);
+    let sum = pieces.fold(Compensated::ZERO, |sum, [m, s]| {
+        let is_empty = m == low && s == A::ZERO;
+        if is_empty { sum } else { sum.add(s * (stats::shift(m) - shift).exp2()) }
+    });
+    [shift, stats::inverse(sum.total())]
 }

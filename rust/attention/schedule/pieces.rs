@@ -1,78 +1,100 @@
-//! The work of a group on pieces of slices that are too long for the cache.
+//! Pieces of units whose slices are too long for the cache.
 
-use super::units::{Group, Part};
+use super::partials::Partials;
+use super::unit::Worker;
 use crate::attention::block::Block;
-use crate::attention::kernel::blocks::Exponentials;
+use crate::attention::kernel::blocks::{Exponentials, Scores};
 use crate::attention::kernel::pieces::{DotAlone, GradientsAlone, Outcome, Sum};
 use crate::attention::layout::{Form, PerOperand};
 use crate::attention::op::{Acc, Op};
-use crate::attention::schedule::partials::Partials;
 
-impl<O: Op> Group<'_, '_, O> {
-    /// A piece's block and its base; its rows and length.
-    unsafe fn open_piece(
-        &self,
-        part: &Part,
-        item: usize,
-    ) -> (Block, PerOperand<*mut u8>, usize, usize) {
-        let plan = self.work.plan;
+/// A piece's block, its base, and its rows and their length.
+struct Opened {
+    block: Block,
+    base: PerOperand<*mut u8>,
+    rows: usize,
+    len: usize,
+}
+
+impl<O: Op> Worker<'_, O> {
+    /// # Safety
+    /// As for [`Worker`].
+    unsafe fn open_piece(&self, item: usize) -> Opened {
+        let plan = self.schedule.plan;
         let piece = &plan.pieces[item % plan.pieces.len()];
-        let len = if plan.layout.form == Form::Outer { part.len } else { piece.len };
-        let base = plan.all_at(&plan.piece(*part.offset, piece));
-        (self.space.staging.open(&base, piece.rows, len), base, piece.rows, len)
+        let rows = piece.rows;
+        let len = if plan.layout.form == Form::Outer { self.unit.len } else { piece.len };
+        let base = plan.all_at(&plan.piece(self.unit.offset, piece));
+        // SAFETY: the block is of this unit.
+        let block = unsafe { self.space.staging.open(&base, rows, len) };
+        Opened { block, base, rows, len }
     }
 
     /// Maximum and sum, or Σ a·da, of a piece.
-    pub(super) unsafe fn reduce(&self, part: Part, item: usize, to: &Partials) {
-        let (block, _, rows, len) = self.open_piece(&part, item);
-        let work = self.kernel_work(&block, rows, len, 0);
-        let partial = to.piece::<Acc<O>>(item);
-        if self.is_forward() && self.work.plan.layout.form != Form::Outer {
-            (*partial, *partial.add(1)) = self.simd.dispatch(Sum { work });
-            return;
-        }
-        let stats = self.stats(self.space.statistics);
-        let dot = self.stats(self.space.dots);
-        if self.is_forward() {
-            self.first_pass(work, stats, dot);
-            stats.finish();
-            for i in 0..part.slices {
-                *partial.add(2 * i) = stats.get(i).0;
+    ///
+    /// # Safety
+    /// As for [`Worker`]; the partials are of its plan.
+    pub unsafe fn reduce(&self, item: usize, to: &Partials) {
+        let (simd, is_forward) = (self.schedule.simd, self.schedule.is_forward());
+        // SAFETY: the piece is of this unit, the statistics are in the workspace's memory, and the partials
+        // have a pair for each slice of a piece.
+        unsafe {
+            let Opened { block, rows, len, .. } = self.open_piece(item);
+            let work = self.work(&block, rows, len, 0);
+            let partial = to.piece::<Acc<O>>(item);
+            if is_forward && self.schedule.plan.layout.form != Form::Outer {
+                *partial = simd.dispatch(Sum { work }).into();
+                return;
             }
-            stats.maxima_to_shifts();
-            self.simd.dispatch(Exponentials { work, stats });
-        } else {
-            self.restore(&part, &stats);
-            self.simd.dispatch(DotAlone { work, stats, dot });
-        }
-        let sums = if self.is_forward() { stats } else { dot };
-        sums.finish();
-        for i in 0..part.slices {
-            *partial.add(2 * i + 1) = sums.get(i).1;
+            let stats = self.stats(self.space.statistics);
+            let dot = self.stats(self.space.dots);
+            let slices = self.slices_side_by_side();
+            if is_forward {
+                simd.dispatch(Scores { work, stats });
+                stats.finish();
+                (0..slices).for_each(|i| (*partial.add(i))[0] = stats.get(i).0);
+                stats.maxima_to_shifts();
+                simd.dispatch(Exponentials { work, stats });
+            } else {
+                self.restore(&stats);
+                simd.dispatch(DotAlone { work, stats, dot });
+            }
+            let sums = if is_forward { stats } else { dot };
+            sums.finish();
+            (0..slices).for_each(|i| (*partial.add(i))[1] = sums.get(i).1);
         }
     }
 
     /// The results of a piece, whose slice's statistics are known.
-    pub(super) unsafe fn apply(&self, part: Part, item: usize, from: &Partials) {
-        let (block, base, rows, len) = self.open_piece(&part, item);
-        let work = self.kernel_work(&block, rows, len, 0);
-        let known = self.stats(self.space.statistics);
-        let pair = from.unit::<Acc<O>>(item / self.work.plan.pieces.len());
-        for i in 0..part.slices {
-            known.set_slice(i, *pair.add(2 * i), *pair.add(2 * i + 1));
-        }
-        // The pieces' scores or weights were not kept.
-        if self.is_forward() {
-            // One piece writes what all know: others may be at work in other threads.
-            if item.is_multiple_of(self.work.plan.pieces.len()) {
-                self.save(&part, &known);
+    ///
+    /// # Safety
+    /// As for [`Worker`]; the partials are of its plan, and combined.
+    pub unsafe fn apply(&self, item: usize, from: &Partials) {
+        let (simd, pieces) = (self.schedule.simd, self.schedule.plan.pieces.len());
+        // SAFETY: the piece is of this unit, the statistics are in the workspace's memory, and the partials
+        // have a pair for each slice of a unit.
+        unsafe {
+            let Opened { block, base, rows, len } = self.open_piece(item);
+            let work = self.work(&block, rows, len, 0);
+            let known = self.stats(self.space.statistics);
+            let pairs = from.unit::<Acc<O>>(item / pieces);
+            for i in 0..self.slices_side_by_side() {
+                let [first, second] = *pairs.add(i);
+                known.set_slice(i, first, second);
             }
-            self.simd.dispatch(Outcome { work, stats: known });
-        } else {
-            let stats = self.stats(self.space.dots);
-            self.restore(&part, &stats);
-            self.simd.dispatch(GradientsAlone { work, stats, dot: known });
+            // The pieces' scores or weights were not kept.
+            if self.schedule.is_forward() {
+                // One piece writes what all know: others may be at work in other threads.
+                if item.is_multiple_of(pieces) {
+                    self.save(&known);
+                }
+                simd.dispatch(Outcome { work, stats: known });
+            } else {
+                let stats = self.stats(self.space.dots);
+                self.restore(&stats);
+                simd.dispatch(GradientsAlone { work, stats, dot: known });
+            }
+            self.space.staging.close::<Acc<O>>(&block, &base, rows, len);
         }
-        self.space.staging.close::<Acc<O>>(&block, &base, rows, len);
     }
 }

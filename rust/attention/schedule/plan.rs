@@ -1,12 +1,11 @@
 //! How a call is cut into units of work, and slices that are too long for the cache into pieces.
 
-use super::operands::{primary, results, short_rows, takes_part};
+use super::operands::{has_copies, primary, results, short_rows, takes_part};
 use crate::attention::block::Role;
 use crate::attention::call::Call;
 use crate::attention::layout::{Form, Layout, MAX_OPERANDS, PerOperand, count, offsets};
 use crate::attention::op::{Acc, GRADIENTS, Op, WEIGHTS, Y};
-use crate::simd::MAX_LANES;
-use crate::simd::Simd;
+use crate::simd::{MAX_LANES, Simd};
 use crate::tensor::dtype::Direction;
 use crate::tensor::operand::Operand;
 
@@ -49,7 +48,7 @@ pub struct Plan {
     pub role: PerOperand<Role>,
     pub present: PerOperand<bool>,
     pub units: usize,
-    /// Rows (form Inner) or lanes (form Outer) of a unit.
+    /// Rows (form Inner), row length (InnerMulti) or lanes (Outer) of a unit.
     pub span: usize,
     /// Planes of a unit, of rows that are slices.
     plane_span: usize,
@@ -63,7 +62,7 @@ pub struct Plan {
     pub pieces: Vec<Piece>,
 }
 
-// The pointers are to the operands, which the caller keeps alive.
+// SAFETY: the pointers are to operands, which the caller keeps alive; units write to places of their own.
 unsafe impl Sync for Plan {}
 
 impl Plan {
@@ -74,61 +73,28 @@ impl Plan {
         simd: Simd,
     ) -> Plan {
         let primary = primary(&operands, &call.shape, direction);
-        let mut layout = Layout::new(&call.shape, &call.softmax, &operands, primary);
+        let layout = Layout::new(&call.shape, &call.softmax, &operands, primary);
         let most = SLICE_BYTES / size_of::<Acc<O>>();
-        let slice_rows = count(&layout.extra) * layout.rows.size;
-        let slice = match layout.form {
-            Form::Inner => layout.inner.size,
-            Form::InnerMulti => slice_rows * layout.inner.size,
-            Form::Outer => slice_rows * MAX_LANES.min(layout.inner.size),
-        };
-        if slice > most {
-            layout = layout.with_single_slices();
-        }
-        let is_copied = |(j, operand): (usize, &Operand)| {
-            takes_part(j, operand) && layout.inner.strides[j] != operand.item as isize
-        };
-        let copies = operands.iter().enumerate().any(is_copied);
-        let unit = if copies { COPIED_UNIT_ELEMENTS } else { UNIT_ELEMENTS };
-        let span = match layout.form {
-            Form::Inner => (unit / layout.inner.size).clamp(1, layout.rows.size),
-            Form::InnerMulti => layout.inner.size,
-            Form::Outer => {
-                let lanes = (UNIT_ELEMENTS / slice_rows.max(1)) / SIDE_BY_SIDE * SIDE_BY_SIDE;
-                lanes.clamp(SIDE_BY_SIDE, 1024).min(layout.inner.size)
-            }
-        };
+        let is_long = scores_at_once(&layout) > most;
+        let layout = if is_long { layout.with_single_slices() } else { layout };
         let (short, repeats) = short_rows(&layout, &operands, direction);
-        let short = short && simd.is_wide();
-        let plane_span =
-            if copies || repeats || layout.form != Form::Inner || span < layout.rows.size {
-                1
-            } else {
-                (unit / (span * layout.inner.size)).clamp(1, layout.planes.size)
-            };
-        let per_outer = match layout.form {
-            Form::Inner => {
-                layout.planes.size.div_ceil(plane_span) * layout.rows.size.div_ceil(span)
-            }
-            Form::InnerMulti => 1,
-            Form::Outer => layout.inner.size.div_ceil(span),
-        };
+        let (span, plane_span) = spans(&layout, has_copies(&layout, &operands), repeats);
         let pitch = match layout.form {
             Form::Outer => span,
             _ => layout.inner.size.min(most),
         };
-        let non_temporal = match direction {
+        let large = match direction {
             Direction::Forward => NON_TEMPORAL_OUTPUTS,
             Direction::Backward => NON_TEMPORAL_GRADIENTS,
         };
         let mut plan = Plan {
-            units: count(&layout.outer) * per_outer,
+            units: count(&layout.outer) * units_per_outer(&layout, span, plane_span),
             span,
             plane_span,
-            short,
+            short: short && simd.is_wide(),
             pitch: pitch.next_multiple_of(MAX_LANES),
             pieces: Vec::new(),
-            non_temporal: results(call, &operands, direction) >= non_temporal,
+            non_temporal: results(call, &operands, direction) >= large,
             base: [std::ptr::null_mut(); MAX_OPERANDS],
             item: [1; MAX_OPERANDS],
             role: [Role::Input; MAX_OPERANDS],
@@ -136,7 +102,7 @@ impl Plan {
             layout,
         };
         plan.describe_operands(&operands, &call.shape, direction);
-        if slice > most {
+        if is_long {
             plan.pieces = plan.cut(most);
         }
         plan
@@ -233,5 +199,43 @@ impl Plan {
     /// Pairs of maximum and sum that a unit's [`Stats`] hold.
     pub fn statistics(&self) -> usize {
         if self.layout.form == Form::Outer { self.pitch } else { MAX_LANES }
+    }
+}
+
+/// Scores of what has to be kept at once: a slice, or as many as a register has lanes.
+fn scores_at_once(layout: &Layout) -> usize {
+    let rows = count(&layout.extra) * layout.rows.size;
+    match layout.form {
+        Form::Inner => layout.inner.size,
+        Form::InnerMulti => rows * layout.inner.size,
+        Form::Outer => rows * MAX_LANES.min(layout.inner.size),
+    }
+}
+
+/// Of a unit: rows (form Inner), row length (InnerMulti) or lanes (Outer); and planes. `copies`: whether
+/// operands are copied; `repeats`: whether one repeats its only row.
+fn spans(layout: &Layout, copies: bool, repeats: bool) -> (usize, usize) {
+    let unit = if copies { COPIED_UNIT_ELEMENTS } else { UNIT_ELEMENTS };
+    match layout.form {
+        Form::Inner => {
+            let rows = (unit / layout.inner.size).clamp(1, layout.rows.size);
+            let one_plane = copies || repeats || rows < layout.rows.size;
+            let planes = (unit / (rows * layout.inner.size)).clamp(1, layout.planes.size);
+            (rows, if one_plane { 1 } else { planes })
+        }
+        Form::InnerMulti => (layout.inner.size, 1),
+        Form::Outer => {
+            let rows = count(&layout.extra) * layout.rows.size;
+            let lanes = (UNIT_ELEMENTS / rows.max(1)) / SIDE_BY_SIDE * SIDE_BY_SIDE;
+            (lanes.clamp(SIDE_BY_SIDE, 1024).min(layout.inner.size), 1)
+        }
+    }
+}
+
+fn units_per_outer(layout: &Layout, span: usize, plane_span: usize) -> usize {
+    match layout.form {
+        Form::Inner => layout.planes.size.div_ceil(plane_span) * layout.rows.size.div_ceil(span),
+        Form::InnerMulti => 1,
+        Form::Outer => layout.inner.size.div_ceil(span),
     }
 }

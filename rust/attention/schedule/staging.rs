@@ -1,8 +1,8 @@
 //! Operands whose elements do not lie side by side are copied, block by block, and so are results.
 
+use super::plan::Plan;
 use crate::attention::block::{Block, Role};
 use crate::attention::layout::{Axis, Layout, MAX_OPERANDS, PerOperand};
-use crate::attention::schedule::Plan;
 use crate::simd::Float;
 use crate::simd::MAX_LANES;
 use crate::tensor::memory::Scratch;
@@ -69,19 +69,22 @@ impl Staging {
 
     /// The block at `base` (every operand's address of its first element), its copies made.
     ///
-    /// Inputs must not change between blocks, unless they are outputs of the same elements.
+    /// # Safety
+    /// The plan has such a block, and nobody else writes to it or works with these copies. Inputs do not
+    /// change between blocks, unless they are outputs of the same elements.
     pub unsafe fn open(&self, base: &PerOperand<*mut u8>, rows: usize, len: usize) -> Block {
         let (plane, row) = (self.planes.strides, self.rows.strides);
         let mut block =
             Block { base: *base, plane, row, role: self.role, non_temporal: self.non_temporal };
         if let Some(memory) = &self.memory {
             for j in (0..MAX_OPERANDS).filter(|&j| self.place[j] != Place::Own) {
-                block.base[j] = memory.as_ptr::<u8>().add(self.start[j]);
+                block.base[j] = memory.as_ptr::<u8>().wrapping_add(self.start[j]);
                 let is_copied = self.place[j] == Place::Copied;
                 block.row[j] = if is_copied { (len * self.item[j]) as isize } else { 0 };
                 let wanted = (base[j], rows, len);
                 if self.last[j].replace(wanted) != wanted || self.role[j] != Role::Input {
-                    self.copy_in(&block, j, base[j], rows, len);
+                    // SAFETY: the caller's; the copy has room for the rows of a block.
+                    unsafe { self.copy_in(&block, j, base[j], rows, len) };
                 }
             }
         }
@@ -93,22 +96,28 @@ impl Staging {
         if self.place[j] == Place::Copied { rows } else { MAX_LANES }
     }
 
+    /// # Safety
+    /// As for [`Staging::open`].
     unsafe fn copy_in(&self, block: &Block, j: usize, from: *mut u8, rows: usize, len: usize) {
-        let item = self.item[j];
+        let (item, stride) = (self.item[j], self.inner.strides[j]);
         for row in 0..self.rows(j, rows) {
-            let from = from.offset(row as isize * self.rows.strides[j]);
-            let to = block.base[j].add(row * len * item);
-            match self.role[j] {
-                Role::Input => {
-                    copy_strided(to, item as isize, from, self.inner.strides[j], item, len)
+            // SAFETY: the row is the operand's, and the copy has room for it.
+            unsafe {
+                let from = from.offset(row as isize * self.rows.strides[j]);
+                let to = block.base[j].add(row * len * item);
+                match self.role[j] {
+                    Role::Input => copy_strided(to, item as isize, from, stride, item, len),
+                    Role::Accumulate => to.write_bytes(0, len * item),
+                    Role::Store => {}
                 }
-                Role::Accumulate => to.write_bytes(0, len * item),
-                Role::Store => {}
             }
         }
     }
 
     /// Bring the copied outputs of a block back to where they belong.
+    ///
+    /// # Safety
+    /// The block was opened at `base` with so many rows of this length, the last one to be.
     pub unsafe fn close<A: Float>(
         &self,
         block: &Block,
@@ -120,17 +129,24 @@ impl Staging {
         for j in (0..MAX_OPERANDS).filter(is_result) {
             let (item, stride) = (self.item[j], self.inner.strides[j]);
             for row in 0..self.rows(j, rows) {
-                let from = block.base[j].add(row * len * item);
-                let to = base[j].offset(row as isize * self.rows.strides[j]);
-                match self.role[j] {
-                    Role::Store => copy_strided(to, stride, from, item as isize, item, len),
-                    _ => add_strided::<A>(to, stride, from.cast(), len),
+                // SAFETY: the row is the operand's, and it has a copy.
+                unsafe {
+                    let from = block.base[j].add(row * len * item);
+                    let to = base[j].offset(row as isize * self.rows.strides[j]);
+                    match self.role[j] {
+                        Role::Store => copy_strided(to, stride, from, item as isize, item, len),
+                        _ => add_strided::<A>(to, stride, from.cast(), len),
+                    }
                 }
             }
         }
     }
 }
 
+/// Copy `count` elements of `item` bytes.
+///
+/// # Safety
+/// There are so many elements at these steps (in bytes), of which those to be written overlap no other.
 unsafe fn copy_strided(
     to: *mut u8,
     to_step: isize,
@@ -141,8 +157,9 @@ unsafe fn copy_strided(
 ) {
     macro_rules! copy {
         ($type:ty) => {{
-            let aligned = to as usize % align_of::<$type>() == 0;
-            if from_step == 0 && to_step == size_of::<$type>() as isize && aligned {
+            let is_dense =
+                to_step == size_of::<$type>() as isize && to.cast::<$type>().is_aligned();
+            if from_step == 0 && is_dense {
                 let value = from.cast::<$type>().read_unaligned();
                 std::slice::from_raw_parts_mut(to.cast::<$type>(), count).fill(value);
                 return;
@@ -153,24 +170,34 @@ unsafe fn copy_strided(
             }
         }};
     }
-    match item {
-        1 => copy!(u8),
-        2 => copy!(u16),
-        4 => copy!(u32),
-        _ => copy!(u64),
+    // SAFETY: the caller's.
+    unsafe {
+        match item {
+            1 => copy!(u8),
+            2 => copy!(u16),
+            4 => copy!(u32),
+            _ => copy!(u64),
+        }
     }
 }
 
+/// Add `count` dense numbers to others, `to_step` bytes apart.
+///
+/// # Safety
+/// There are so many of both, which do not overlap.
 unsafe fn add_strided<A: Float>(to: *mut u8, to_step: isize, from: *const A, count: usize) {
-    let from = std::slice::from_raw_parts(from, count);
-    if to_step == 0 {
-        let to = to.cast::<A>();
-        *to = *to + sum(from);
-        return;
-    }
-    for (i, &x) in from.iter().enumerate() {
-        let to = to.offset(i as isize * to_step).cast::<A>();
-        *to = *to + x;
+    // SAFETY: the caller's.
+    unsafe {
+        let from = std::slice::from_raw_parts(from, count);
+        if to_step == 0 {
+            let to = to.cast::<A>();
+            *to = *to + sum(from);
+            return;
+        }
+        for (i, &x) in from.iter().enumerate() {
+            let to = to.offset(i as isize * to_step).cast::<A>();
+            *to = *to + x;
+        }
     }
 }
 

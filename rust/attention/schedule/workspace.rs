@@ -1,10 +1,10 @@
 //! What one thread needs to work on units.
 
 use super::plan::Plan;
+use super::staging::Staging;
 use crate::attention::kernel::short;
 use crate::attention::kernel::stats::Stats;
 use crate::attention::layout::{Form, count};
-use crate::attention::schedule::staging::Staging;
 use crate::simd::Float;
 use crate::tensor::memory::Scratch;
 
