@@ -33,11 +33,13 @@ impl<S: Float, const N: usize> Vector for Array<S, N> {
     }
     #[inline(always)]
     unsafe fn load(p: *const S) -> Self {
-        p.cast::<Self>().read_unaligned()
+        // SAFETY: the caller's.
+        unsafe { p.cast::<Self>().read_unaligned() }
     }
     #[inline(always)]
     unsafe fn store(self, p: *mut S) {
-        p.cast::<Self>().write_unaligned(self);
+        // SAFETY: the caller's.
+        unsafe { p.cast::<Self>().write_unaligned(self) };
     }
     #[inline(always)]
     fn add(self, other: Self) -> Self {
@@ -90,7 +92,8 @@ impl<S: Float, const N: usize> Vector for Array<S, N> {
     }
     #[inline(always)]
     unsafe fn keep(self, mask: *const u8, n: usize) -> Self {
-        let kept = |i: usize| i >= n || *mask.add(i) != 0;
+        // SAFETY: the caller's.
+        let kept = |i: usize| i >= n || unsafe { *mask.add(i) } != 0;
         Array(std::array::from_fn(|i| if kept(i) { self.0[i] } else { S::NEG_INFINITY }))
     }
     #[inline(always)]
@@ -108,7 +111,8 @@ impl<S: Float, const N: usize> Vector for Array<S, N> {
     }
     #[inline(always)]
     unsafe fn permute(self, lanes: *const u8) -> Self {
-        Array(std::array::from_fn(|i| self.0[*lanes.add(i) as usize]))
+        // SAFETY: the caller's.
+        Array(std::array::from_fn(|i| self.0[unsafe { *lanes.add(i) } as usize]))
     }
     #[inline(always)]
     fn reduce_sum(self) -> S {
@@ -128,17 +132,21 @@ impl<T: Element, const N: usize> Lanes<T> for Array<T::Acc, N> {
     #[inline(always)]
     unsafe fn load_from<const FULL: bool>(p: *const T, n: usize) -> Self {
         if !FULL || size_of::<T>() == 2 {
-            return convert(p, if FULL { N } else { n });
+            // SAFETY: the caller's.
+            return unsafe { convert(p, if FULL { N } else { n }) };
         }
-        Array(std::array::from_fn(|i| (*p.add(i)).to_acc()))
+        // SAFETY: the caller's.
+        Array(std::array::from_fn(|i| unsafe { *p.add(i) }.to_acc()))
     }
     #[inline(always)]
     unsafe fn store_to<const FULL: bool>(self, p: *mut T, n: usize) {
         if !FULL || size_of::<T>() == 2 {
-            return convert_back(&self, p, if FULL { N } else { n });
+            // SAFETY: the caller's.
+            return unsafe { convert_back(&self, p, if FULL { N } else { n }) };
         }
-        for i in 0..N {
-            *p.add(i) = T::from_acc(self.0[i]);
+        for (i, &x) in self.0.iter().enumerate() {
+            // SAFETY: the caller's.
+            unsafe { *p.add(i) = T::from_acc(x) };
         }
     }
 }
@@ -146,15 +154,21 @@ impl<T: Element, const N: usize> Lanes<T> for Array<T::Acc, N> {
 // Long and inlined nowhere, lest most of the module be copies of them: conversions from 16 bits and back, and
 // parts of a register.
 
+/// # Safety
+/// `n` elements can be read from `p` on.
 #[inline(never)]
 unsafe fn convert<T: Element, const N: usize>(p: *const T, n: usize) -> Array<T::Acc, N> {
-    let lane = |i: usize| if i < n { (*p.add(i)).to_acc() } else { T::Acc::ZERO };
+    // SAFETY: the caller's.
+    let lane = |i: usize| if i < n { unsafe { *p.add(i) }.to_acc() } else { T::Acc::ZERO };
     Array(std::array::from_fn(lane))
 }
 
+/// # Safety
+/// `n` elements can be written from `p` on.
 #[inline(never)]
 unsafe fn convert_back<T: Element, const N: usize>(x: &Array<T::Acc, N>, p: *mut T, n: usize) {
-    for i in 0..n.min(N) {
-        *p.add(i) = T::from_acc(x.0[i]);
+    for (i, &x) in x.0.iter().enumerate().take(n) {
+        // SAFETY: the caller's.
+        unsafe { *p.add(i) = T::from_acc(x) };
     }
 }

@@ -61,8 +61,9 @@ pub struct Scratch {
     layout: Layout,
 }
 
-// It is owned memory like any other.
+// SAFETY: it is owned memory like any other, and who looks into it answers for that.
 unsafe impl Send for Scratch {}
+// SAFETY: the same.
 unsafe impl Sync for Scratch {}
 
 impl Scratch {
@@ -92,6 +93,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        // SAFETY: allocated with this layout.
         unsafe { dealloc(self.p, self.layout) }
     }
 }

@@ -37,6 +37,7 @@ struct State {
 
 // SAFETY: a job is called between its publication and the moment its caller takes it back.
 unsafe impl Send for Shared {}
+// SAFETY: the same.
 unsafe impl Sync for Shared {}
 
 /// Some workers, which end when this is dropped.

@@ -1,5 +1,8 @@
 //! AVX2 with FMA and F16C: 8 lanes of f32, 4 of f64. Odd ends go through a small buffer.
 
+// Intrinsics, and nothing else: the contracts are those of the traits.
+#![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc, clippy::undocumented_unsafe_blocks)]
+
 mod f16;
 mod f32;
 mod f64;

@@ -1,5 +1,8 @@
 //! AVX-512 (F, BW, DQ, VL): 16 lanes of f32, 8 of f64. Masked loads and stores do the odd ends.
 
+// Intrinsics, and nothing else: the contracts are those of the traits.
+#![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc, clippy::undocumented_unsafe_blocks)]
+
 mod f16;
 mod f32;
 mod f64;
