@@ -91,7 +91,7 @@ CASES = _FLOAT32 + tuple(
 QUICK = ("rows (128, 784)", "rows (1024, 784)", "maps, channel", "layer (1024, 784)")
 
 
-def select(ops: str | None, shapes: str | None, dtypes: str | None, quick: bool) -> list[Case]:
+def select(ops: str | None, shapes: str | None, dtypes: str | None, *, quick: bool) -> list[Case]:
     """Return the cases whose op, name and dtype contain one of the words, which commas separate."""
 
     def wanted(words: str | None, text: str) -> bool:

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from ewa_rs.bench.measure import Call
 from ewa_rs.models import create_model
 from ewa_rs.nn import ElementwiseSelfAttention
-from ewa_rs.training.batches import Normaliser
 from ewa_rs.training.config import TrainConfig
+from ewa_rs.training.data.batches import Normaliser
 from ewa_rs.training.optimizer import make_optimizer
 
 _BATCH = 128

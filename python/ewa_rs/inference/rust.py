@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ewa_rs.inference.classifier import Classifier
-from ewa_rs.inference.info import CheckpointInfo, damaged
 from ewa_rs.ops.elementwise_self_attention import elementwise_self_attention
+from ewa_rs.utils.checkpoint_info import CheckpointInfo, damaged
 
 Array = NDArray[np.float32]
 Layer = Callable[[Array], Array]
@@ -103,7 +103,7 @@ def _attention(arrays: dict[str, Array], options: dict[str, Any]) -> Layer:
     return attend
 
 
-def _dense(weight: Array, bias: Array, relu: bool) -> Layer:
+def _dense(weight: Array, bias: Array, *, relu: bool) -> Layer:
     """Return ``relu(x) @ weight.T + bias``, or without ReLU, over each image as one vector."""
 
     def dense(x: Array) -> Array:

@@ -10,7 +10,7 @@ import json
 import struct
 from pathlib import Path
 
-from ewa_rs.inference.info import CheckpointInfo
+from ewa_rs.utils.checkpoint_info import CheckpointInfo
 
 _FOLDER = Path(__file__).parent
 

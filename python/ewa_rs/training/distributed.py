@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ewa_rs.training.device import resolve_device
+from ewa_rs.utils.device import resolve_device
 
 T = TypeVar("T")
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ewa_rs.training.batches import Normaliser
+from ewa_rs.training.data.batches import Normaliser
+from ewa_rs.training.data.sources import Split
 from ewa_rs.training.distributed import ALONE, World
 from ewa_rs.training.metrics import confusion_matrix, summary
-from ewa_rs.training.sources import Split
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _BATCH = 512

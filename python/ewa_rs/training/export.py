@@ -12,7 +12,7 @@ from torch import nn
 from ewa_rs.inference.onnx import INPUT, OUTPUT
 from ewa_rs.nn import ElementwiseAttentionPool2d, ElementwiseSelfAttention
 from ewa_rs.training.checkpoint import load_checkpoint
-from ewa_rs.training.files import atomic_path
+from ewa_rs.utils.files import atomic_path
 
 OPSETS = range(18, 24)
 

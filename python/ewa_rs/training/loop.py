@@ -14,19 +14,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ewa_rs.models import create_model
-from ewa_rs.training.batches import Normaliser, augment
 from ewa_rs.training.checkpoint import load_state, save_checkpoint, save_state
 from ewa_rs.training.config import TrainConfig
 from ewa_rs.training.data import Split
+from ewa_rs.training.data.batches import Normaliser, augment
 from ewa_rs.training.device import pick_memory_format, resolve_precision
 from ewa_rs.training.distributed import ALONE, World, check_batch_size, join, own_device
 from ewa_rs.training.environment import environment, peak_memory
 from ewa_rs.training.evaluation import autocast, evaluate
-from ewa_rs.training.files import write_json
 from ewa_rs.training.metrics import Totals, best_epoch
 from ewa_rs.training.optimizer import make_optimizer
 from ewa_rs.training.run_folder import RunFolder, default_output, tensorboard
 from ewa_rs.training.setup import checkpoint_info, configured_data, epoch_seed, known_options
+from ewa_rs.utils.files import write_json
 
 OnEvent = Callable[[dict[str, Any]], None]
 
@@ -69,7 +69,7 @@ def train(
         if result is None:
             run = Run(config, folder, on_event or (lambda event: None), world)
             world.from_first(lambda: folder.create(config))  # only now: all settings fit
-            result = run.finish(test)
+            result = run.finish(test=test)
     return result
 
 
@@ -91,7 +91,7 @@ class Run:
             **known_options(config),
         ).to(self.device)
         self.precision = resolve_precision(config.precision, self.device, self.model)
-        memory_format = pick_memory_format(config.channels_last, self.model)
+        memory_format = pick_memory_format(self.model, channels_last=config.channels_last)
         self.model.to(memory_format=memory_format)
         self.normalise = Normaliser(data.mean, data.std, self.device, memory_format)
         self.train_split, self.val_split = data.train.to(self.device), data.val.to(self.device)
@@ -110,7 +110,7 @@ class Run:
         if config.compile:
             self.forward = torch.compile(self.forward)
 
-    def finish(self, test: bool = True) -> dict[str, Any]:
+    def finish(self, *, test: bool = True) -> dict[str, Any]:
         """Train the epochs that are left, test, and write the result."""
         self.fit()
         result = self._score("test" if test else "val")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ewa_rs.training.config import TrainConfig, portable_data_name
-from ewa_rs.training.files import read_json, write_json, write_text
+from ewa_rs.utils.files import read_json, write_json, write_text
 
 
 @dataclass(frozen=True)

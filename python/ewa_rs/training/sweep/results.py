@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ewa_rs.training.attention import draw_attention, has_attention
 from ewa_rs.training.checkpoint import load_checkpoint
-from ewa_rs.training.confusion import confusion_picture
 from ewa_rs.training.data import load_data
-from ewa_rs.training.files import read_json
 from ewa_rs.training.report import read_run, write_report, write_table
+from ewa_rs.training.report.attention import draw_attention, has_attention
+from ewa_rs.training.report.confusion import confusion_picture
 from ewa_rs.training.sweep.plan import Sweep
+from ewa_rs.utils.files import read_json
 
 
 def collect(sweep: Sweep) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections import deque
 from typing import Any, Protocol
 
 from ewa_rs.training.data import load_data
-from ewa_rs.training.sweep.claim import holder, is_claimed
+from ewa_rs.training.lock import holder, is_locked
 from ewa_rs.training.sweep.engine import Engine
 from ewa_rs.training.sweep.plan import Sweep
 from ewa_rs.training.sweep.results import (
@@ -117,7 +117,7 @@ class _Scheduler:
             self.taken = [(when, task) for when, task in self.taken if when > now]
 
     def _start(self, task: Task) -> None:
-        if is_claimed(task.folder.path):
+        if is_locked(task.folder.path):
             self._end(task, Outcome("taken", holder(task.folder.path)))
         elif task.finished:
             self._end(task, Outcome("finished"))
