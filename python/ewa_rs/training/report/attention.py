@@ -11,14 +11,13 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from ewa_rs.nn import ElementwiseAttentionPool2d, ElementwiseSelfAttention
+from ewa_rs.nn.layer import AttentionLayer
 from ewa_rs.training.data import DataSet, Split
 from ewa_rs.training.data.batches import Normaliser
 from ewa_rs.utils.checkpoint_info import CheckpointInfo
 from ewa_rs.utils.figures import save
 
 _SAMPLES = 8
-_KINDS = (ElementwiseSelfAttention, ElementwiseAttentionPool2d)
 
 
 def has_attention(model: nn.Module) -> bool:
@@ -52,7 +51,7 @@ def attention_weights(model: nn.Module, images: Tensor) -> list[Tensor]:
     weights: list[Tensor] = []
 
     def keep(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        assert isinstance(layer, _KINDS)
+        assert isinstance(layer, AttentionLayer)
         weights.append(layer.attention_weights(inputs[0]))
 
     hooks = [layer.register_forward_hook(keep) for layer in _layers(model)]
@@ -65,7 +64,7 @@ def attention_weights(model: nn.Module, images: Tensor) -> list[Tensor]:
 
 
 def _layers(model: nn.Module) -> list[nn.Module]:
-    return [m for m in model.modules() if isinstance(m, _KINDS)]
+    return [m for m in model.modules() if isinstance(m, AttentionLayer)]
 
 
 def sample_images(split: Split, count: int) -> tuple[Tensor, Tensor]:
