@@ -20,10 +20,7 @@ OPERANDS = {
     "elementwise_attention": ("q", "k", "v"),
     "elementwise_self_attention": ("x", "w_q", "w_k", "w_v"),
 }
-REFERENCES = {
-    "elementwise_attention": attention,
-    "elementwise_self_attention": self_attention,
-}
+REFERENCES = {"elementwise_attention": attention, "elementwise_self_attention": self_attention}
 
 
 @dataclass(frozen=True)

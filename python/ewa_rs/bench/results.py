@@ -11,11 +11,7 @@ from ewa_rs.bench.peers import PEERS
 from ewa_rs.utils.files import read_json
 
 Line = dict[str, Any]
-TITLES = {
-    "forward": "Forward",
-    "out": "Forward into `out`",
-    "training": "Forward and backward",
-}
+TITLES = {"forward": "Forward", "out": "Forward into `out`", "training": "Forward and backward"}
 SHORT = {"PyTorch eager": "eager", "torch.compile": "compile", "ONNX Runtime": "ONNX RT"}
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ewa_rs.cli import options as opt
 from ewa_rs.cli.console import one_line_errors, print_json, progress_console
+
+if TYPE_CHECKING:
+    from ewa_rs.training.compare import Comparison
 
 _Models = Annotated[
     list[str],
@@ -63,31 +66,25 @@ def command(
     recipe = opt.given(locals(), leave_out=_NOT_OF_THE_RECIPE)
     chosen, options = parse_models(models, seeds), parse_model_options(option)
     with one_line_errors("stopped; the same command goes on from here"):
-        results = compare_with_display(chosen, output, recipe, options, baseline, json=json)
+        from ewa_rs.training.compare import Comparison
+        from ewa_rs.training.config import TrainConfig
+
+        comparison = Comparison(chosen, output, TrainConfig(**recipe), options, baseline)
+        results = compare_with_display(comparison, json=json)
         if json:
             print_json(results)
 
 
-def compare_with_display(
-    models: dict[str, int],
-    output: Path,
-    recipe: dict[str, Any],
-    options: dict[str, dict[str, Any]],
-    baseline: str | None,
-    *,
-    json: bool,
-) -> dict[str, Any]:
+def compare_with_display(comparison: Comparison, *, json: bool) -> dict[str, Any]:
     """Compare with a display; return what results.json holds."""
     from ewa_rs.cli.display.comparison import print_report
     from ewa_rs.cli.display.progress import ComparisonDisplay
-    from ewa_rs.training.compare import Comparison, compare
-    from ewa_rs.training.config import TrainConfig
+    from ewa_rs.training.compare import compare
 
-    comparison = Comparison(models, output, TrainConfig(**recipe), options, baseline)
     with ComparisonDisplay(progress_console(json=json)) as display:
         results = compare(comparison, on_event=display)
     if not json:
-        print_report(output, results)
+        print_report(comparison.output, results)
     return results
 
 

@@ -9,86 +9,46 @@ from typing import Annotated, Any
 
 import typer
 
-_RECIPE, _MACHINE = "Recipe", "Where and how it runs"
 
-Data = Annotated[
-    str | None,
-    typer.Option(
-        "--data",
-        "-d",
-        help="digits, fashion-mnist, cifar10 or imagefolder:PATH.",
-        show_default="fashion-mnist",
-    ),
-]
+def _recipe(default: Any, help: str, *names: str, **more: Any) -> Any:
+    """Return an option among those of the recipe; the default is shown, the library has it."""
+    return typer.Option(*names, rich_help_panel="Recipe", show_default=default, help=help, **more)
+
+
+def _machine(default: Any, help: str, *names: str) -> Any:
+    """Return an option among those that say where a run happens; the default is shown."""
+    panel = "Where and how it runs"
+    return typer.Option(*names, rich_help_panel=panel, show_default=default, help=help)
+
+
+_SETS = "digits, fashion-mnist, cifar10 or imagefolder:PATH."
+Data = Annotated[str | None, typer.Option("--data", "-d", help=_SETS, show_default="fashion-mnist")]
 DataDir = Annotated[
     str | None,
     typer.Option(help="Folder of the data sets.", show_default="EWA_DATA, else a cache folder"),
 ]
 ImageSize = Annotated[int | None, typer.Option(help="Resize images to a square.", min=1)]
 Channels = Annotated[int | None, typer.Option(help="Make images grey (1) or RGB (3).")]
-Epochs = Annotated[
-    int | None, typer.Option(min=1, rich_help_panel=_RECIPE, show_default="10", help="Epochs.")
-]
-BatchSize = Annotated[
-    int | None,
-    typer.Option(min=1, rich_help_panel=_RECIPE, show_default="128", help="Images a step."),
-]
-LearningRate = Annotated[
-    float | None,
-    typer.Option("--lr", rich_help_panel=_RECIPE, show_default="0.005", help="Peak of OneCycle."),
-]
-WeightDecay = Annotated[
-    float | None,
-    typer.Option(
-        rich_help_panel=_RECIPE, show_default="0.01", help="On matrices and kernels only."
-    ),
-]
-LabelSmoothing = Annotated[
-    float | None, typer.Option(rich_help_panel=_RECIPE, show_default="0", help="In [0, 1).")
-]
-Optimizer = Annotated[
-    str | None, typer.Option(rich_help_panel=_RECIPE, show_default="adamw", help="adamw or sgd.")
-]
+Epochs = Annotated[int | None, _recipe("10", "Epochs.", min=1)]
+BatchSize = Annotated[int | None, _recipe("128", "Images a step.", min=1)]
+LearningRate = Annotated[float | None, _recipe("0.005", "Peak of OneCycle.", "--lr")]
+WeightDecay = Annotated[float | None, _recipe("0.01", "On matrices and kernels only.")]
+LabelSmoothing = Annotated[float | None, _recipe("0", "In [0, 1).")]
+Optimizer = Annotated[str | None, _recipe("adamw", "adamw or sgd.")]
 Augment = Annotated[
-    bool | None,
-    typer.Option(
-        "--augment/--no-augment", rich_help_panel=_RECIPE, help="Flip and shift training images."
-    ),
+    bool | None, _recipe(True, "Flip and shift training images.", "--augment/--no-augment")
 ]
-ValFraction = Annotated[
-    float | None,
-    typer.Option(
-        rich_help_panel=_RECIPE, show_default="0.1", help="Part of the training images held out."
-    ),
-]
-Precision = Annotated[
-    str | None,
-    typer.Option(rich_help_panel=_MACHINE, show_default="auto", help="auto, fp32, bf16 or fp16."),
-]
-Device = Annotated[str, typer.Option(rich_help_panel=_MACHINE, help="auto, cpu, cuda or cuda:i.")]
-ChannelsLast = Annotated[
-    bool | None,
-    typer.Option(
-        "--channels-last/--no-channels-last",
-        rich_help_panel=_MACHINE,
-        help="Memory format of networks with convolutions.",
-    ),
-]
-Compile = Annotated[
-    bool | None,
-    typer.Option("--compile/--no-compile", rich_help_panel=_MACHINE, help="Use torch.compile."),
-]
+ValFraction = Annotated[float | None, _recipe("0.1", "Part of the training images held out.")]
+Precision = Annotated[str | None, _machine("auto", "auto, fp32, bf16 or fp16.")]
+Device = Annotated[str, _machine(True, "auto, cpu, cuda or cuda:i.")]
+_ORDER = "Memory format of networks with convolutions."
+ChannelsLast = Annotated[bool | None, _machine(True, _ORDER, "--channels-last/--no-channels-last")]
+Compile = Annotated[bool | None, _machine(True, "Use torch.compile.", "--compile/--no-compile")]
 Backend = Annotated[
     str | None,
-    typer.Option(
-        rich_help_panel=_MACHINE,
-        show_default="rust on the CPU, triton on CUDA",
-        help="Of element-wise layers: rust, torch or triton.",
-    ),
+    _machine("rust on the CPU, triton on CUDA", "Of element-wise layers: rust, torch or triton."),
 ]
-TensorBoard = Annotated[
-    bool, typer.Option("--tensorboard", rich_help_panel=_MACHINE, help="Write events as well.")
-]
+TensorBoard = Annotated[bool, _machine(True, "Write events as well.", "--tensorboard")]
 Pretrained = Annotated[
     str | None,
     typer.Option(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ewa_rs.inference.classifier import Classifier
 from ewa_rs.ops.elementwise_self_attention import elementwise_self_attention
-from ewa_rs.utils.checkpoint_info import CheckpointInfo, damaged
+from ewa_rs.utils.checkpoint_info import CheckpointInfo, damaged, read_safetensors
 
 Array = NDArray[np.float32]
 Layer = Callable[[Array], Array]
@@ -21,7 +21,7 @@ MODELS = ("ewa", "linear")
 
 def load_safetensors(path: Path) -> Classifier:
     """Read a checkpoint of `ewa` or `linear`."""
-    metadata, tensors = _read(path)
+    metadata, tensors = read_safetensors(path, "np")
     info = CheckpointInfo.from_metadata(metadata, path, "safetensors")
     if info.model not in MODELS:
         raise ValueError(
@@ -42,21 +42,6 @@ def _run(layers: Sequence[Layer], x: Array) -> Array:
     for layer in layers:
         x = layer(x)
     return x
-
-
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Array]]:
-    try:
-        from safetensors import SafetensorError, safe_open
-    except ImportError as error:
-        raise ImportError(f"{path}: safetensors is not installed") from error
-    try:
-        with safe_open(path, framework="np") as file:
-            names = file.keys()
-            return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: there is no such checkpoint") from None
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path}: no safetensors, or a truncated file ({error})") from error
 
 
 def _layers(info: CheckpointInfo, tensors: dict[str, Array]) -> Iterable[Layer]:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import nn
 
 from ewa_rs.inference.classifier import Classifier
 from ewa_rs.models import create_model
 from ewa_rs.models.registry import with_backend
 from ewa_rs.ops._backends import check_backend
-from ewa_rs.utils.checkpoint_info import CheckpointInfo, damaged
+from ewa_rs.utils.checkpoint_info import CheckpointInfo, damaged, read_safetensors
 from ewa_rs.utils.device import resolve_device
 
 
@@ -56,7 +54,7 @@ def load_checkpoint(
     """
     check_backend(backend)
     path = Path(path)
-    metadata, tensors = _read(path)
+    metadata, tensors = read_safetensors(path, "pt")
     info = CheckpointInfo.from_metadata(metadata, path, "safetensors")
     try:
         model = create_model(
@@ -69,14 +67,3 @@ def load_checkpoint(
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise damaged(path, error) from error
     return model.to(device).eval(), info
-
-
-def _read(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = file.keys()
-            return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: there is no such checkpoint") from None
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path}: no safetensors, or a truncated file ({error})") from error

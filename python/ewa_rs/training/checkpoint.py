@@ -14,15 +14,7 @@ from ewa_rs.inference.torch import load_checkpoint
 from ewa_rs.utils.checkpoint_info import FORMAT, VERSION, CheckpointInfo
 from ewa_rs.utils.files import atomic_path
 
-__all__ = [
-    "FORMAT",
-    "CheckpointInfo",
-    "load_checkpoint",
-    "load_state",
-    "save_checkpoint",
-    "save_state",
-]
-
+__all__ = ["CheckpointInfo", "load_checkpoint", "load_state", "save_checkpoint", "save_state"]
 
 # What torch.load makes of bytes that are not a whole file of its.
 _DAMAGED = (

@@ -65,6 +65,22 @@ class CheckpointInfo:
             raise damaged(path, error) from error
 
 
+def read_safetensors(path: Path, framework: str) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return metadata and tensors of a file, arrays (``np``) or of PyTorch (``pt``)."""
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ImportError as error:
+        raise ImportError(f"{path}: safetensors is not installed") from error
+    try:
+        with safe_open(path, framework=framework) as file:
+            names = file.keys()
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: there is no such checkpoint") from None
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: no safetensors, or a truncated file ({error})") from error
+
+
 def damaged(path: Path, error: Exception) -> ValueError:
     """Return the error for a file whose parts do not fit together."""
     return ValueError(f"{path}: damaged checkpoint ({' '.join(str(error).split())[:200]})")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.training.test_sweep import Watcher, log_of
+from tests.training.sweep.test_runner import Watcher, log_of
 
 from ewa_rs.training.config import TrainConfig
 from ewa_rs.training.sweep.engine import Engine

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from ewa_rs.bench.results import (
@@ -20,26 +20,18 @@ from ewa_rs.bench.results import (
     three_digits,
 )
 from ewa_rs.cli.console import output
+from ewa_rs.cli.display.live import LiveDisplay
 
 
-class BenchmarkDisplay:
+class BenchmarkDisplay(LiveDisplay):
     """Takes the events of `ewa_rs.bench.run.measure` while it is entered as a context."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
-        self._bar = Progress(
-            BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            TextColumn("{task.description}"),
-            console=console, transient=True, disable=not console.is_terminal,
-        )  # fmt: skip
+        working_on = TextColumn("{task.description}")
+        super().__init__(
+            console, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), working_on
+        )
         self._task = self._bar.add_task("starting", total=None)
-
-    def __enter__(self) -> BenchmarkDisplay:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.stop()
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Show an event."""
@@ -48,7 +40,7 @@ class BenchmarkDisplay:
         if "working_on" in event:
             self._bar.update(self._task, description=event["working_on"])
             if not self._console.is_terminal:
-                self._console.print(event["working_on"], markup=False, highlight=False)
+                self._print(event["working_on"])
         self._bar.advance(self._task, event.get("done", event.get("steps", 0)))
 
 

@@ -6,43 +6,28 @@ import time
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+from ewa_rs.cli.display.live import LiveDisplay
 
 _SECONDS_A_LINE = 5.0
 
 
-class ProgressDisplay:
-    """Takes the events of `ewa_rs.training.loop.train` while it is entered as a context.
+class ProgressDisplay(LiveDisplay):
+    """Takes the events of `ewa_rs.training.loop.train` while it is entered as a context."""
 
-    Parameters
-    ----------
-    console
-        Where to write.
-    prefix
-        Put before every line, such as the name of the run.
-    """
-
-    def __init__(self, console: Console, prefix: str = "") -> None:
-        self._console, self._prefix = console, prefix
-        self._bar = Progress(
+    def __init__(self, console: Console) -> None:
+        super().__init__(
+            console,
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("steps"),
             TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
         )
+        self._prefix = ""
         self._task = self._bar.add_task("", total=None, visible=False)
         self._epochs = self._steps = 0
-
-    def __enter__(self) -> ProgressDisplay:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.stop()
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Show an event."""
@@ -82,7 +67,7 @@ class ProgressDisplay:
         self._print(f"{split} accuracy {event[f'{split}_accuracy']:.2%} (last epoch's weights)")
 
     def _print(self, line: str) -> None:
-        self._console.print(self._prefix + line, markup=False, highlight=False)
+        super()._print(self._prefix + line)
 
 
 class ComparisonDisplay(ProgressDisplay):

@@ -7,9 +7,10 @@ import time
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 
 from ewa_rs.cli.console import output
+from ewa_rs.cli.display.live import LiveDisplay
 from ewa_rs.training.lock import holder
 from ewa_rs.training.sweep.task import Outcome, Task
 from ewa_rs.utils.files import read_json
@@ -18,35 +19,19 @@ from ewa_rs.utils.files import read_json
 _SECONDS_A_STATUS = 60.0
 
 
-class SweepDisplay:
-    """Follows a sweep by the files of its runs, whichever machine they are made on.
-
-    Parameters
-    ----------
-    console
-        Where to write.
-    """
+class SweepDisplay(LiveDisplay):
+    """Follows a sweep by the files of its runs, whichever machine they are made on."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
-        self._bar = Progress(
+        super().__init__(
+            console,
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("epochs  {task.fields[note]}"),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
         )
         self._rows: dict[Task, TaskID] = {}
         self._last_status = time.monotonic()
-
-    def __enter__(self) -> SweepDisplay:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.stop()
 
     def begin(self, tasks: list[Task], todo: list[Task], where: str) -> None:
         """Say what there is to do."""
@@ -107,7 +92,7 @@ class SweepDisplay:
         return time.monotonic() - self._start
 
     def _print(self, line: str) -> None:
-        self._console.print(line, markup=False, highlight=False)
+        super()._print(line)
         self._last_status = time.monotonic()
 
 

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ewa_rs.training.report.plots import accuracy_plot, curves_plot
 from ewa_rs.training.report.summary import markdown
 from ewa_rs.training.run_folder import RunFolder
 from ewa_rs.utils.files import read_json, write_json, write_text
@@ -25,19 +24,9 @@ PICTURES = ("accuracy.png", "curves.png", "confusion.png", "attention-*.png")
 
 
 def read_run(path: Path, *, test: bool = True) -> dict[str, Any]:
-    """Read what a report needs of a finished run.
+    """Read what a report needs of a finished run; damaged files are a ValueError that names it.
 
-    Parameters
-    ----------
-    path
-        Folder of the run.
-    test
-        False: leave out what comes of the test set, which the run may not have used.
-
-    Raises
-    ------
-    ValueError
-        If one of its files is damaged; the message names it.
+    Without `test`, what comes of the test set is left out, which the run may not have used.
     """
     folder = RunFolder(path)
     result = read_json(folder.result)
@@ -68,6 +57,8 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 def write_report(output: Path, results: dict[str, Any]) -> None:
     """Write results.json, and from it table.md, accuracy.png and curves.png."""
+    from ewa_rs.training.report.plots import accuracy_plot, curves_plot  # brings matplotlib
+
     write_table(output, results)
     accuracy_plot(results, output / "accuracy.png")
     curves_plot(results, output / "curves.png")

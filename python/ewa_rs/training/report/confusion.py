@@ -21,14 +21,7 @@ def confusion_picture(
 ) -> None:
     """Draw the confusion matrix of each network: of a class, the percentage taken for each.
 
-    Parameters
-    ----------
-    matrices
-        Label to counts, a row a true class; of several seeds their sum.
-    class_names
-        In the order of the rows.
-    path
-        The PNG to write.
+    Of several seeds the sum of their counts is given, a row a true class in the order of the names.
     """
     columns = min(_COLUMNS, len(matrices))
     rows = math.ceil(len(matrices) / columns)

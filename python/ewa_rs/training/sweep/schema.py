@@ -26,15 +26,8 @@ _WORDS = {
 class Table:
     """A table, its keys and values checked.
 
-    Parameters
-    ----------
-    values
-        What the file has.
-    where
-        The file, and the place in it, for messages.
-    kinds
-        Each key that is known, and the type of its value: a class or a type hint; ``object`` takes
-        anything.
+    `where` is the file and the place in it, for messages. `kinds` has each key that is known with
+    the type of its value: a class or a type hint; ``object`` takes anything.
     """
 
     def __init__(self, values: dict[str, Any], where: str, kinds: Mapping[str, Any]) -> None:
