@@ -16,7 +16,6 @@ from ewa_rs.bench.cases import CASES, Case, Problem, error_of, select
 from ewa_rs.bench.limit import streaming
 from ewa_rs.bench.measure import interleave, spread
 from ewa_rs.bench.peers import PEERS, NotForThis, Peer, Runner, ewa_peer, numpy_peer, torch_peer
-from ewa_rs.bench.results import read_benchmark
 from ewa_rs.cli import app
 from ewa_rs.ops import elementwise_attention as attention
 
@@ -151,7 +150,7 @@ def test_a_run_writes_figures_tables_and_a_plot(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["bench", *words, "--output", str(tmp_path), "--json"])
     assert result.exit_code == 0, result.output
     results = json.loads(result.stdout)
-    assert results == read_benchmark(tmp_path)
+    assert results == json.loads((tmp_path / "results.json").read_text("utf-8"))
     assert [line["direction"] for line in results["lines"]] == ["forward", "out", "training"]
     for line in results["lines"]:
         assert line["threads"] == 1

@@ -15,7 +15,7 @@ from ewa_rs.training.data.batches import Normaliser
 from ewa_rs.training.device import pick_memory_format, resolve_precision
 from ewa_rs.training.distributed import ALONE
 from ewa_rs.training.evaluation import predict_logits
-from ewa_rs.training.metrics import Totals, confusion_matrix, summary
+from ewa_rs.training.metrics import Totals, class_scores, confusion_matrix
 from ewa_rs.training.setup import epoch_seed
 
 
@@ -31,7 +31,7 @@ def test_confusion_matrix(classes: int, data: st.DataObject) -> None:
     matrix = confusion_matrix(torch.tensor(predicted), torch.tensor(labels), classes)
     expected = reference_matrix(labels, predicted, labels=range(classes))
     np.testing.assert_array_equal(matrix, expected)
-    scores = summary(matrix, tuple(map(str, range(classes))))
+    scores = class_scores(matrix, tuple(map(str, range(classes))))
     assert scores["accuracy"] == pytest.approx(np.mean(np.equal(labels, predicted)))
     for i, accuracy in enumerate(scores["class_accuracy"].values()):
         mine = [p == i for label, p in zip(labels, predicted, strict=True) if label == i]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import statistics
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ from ewa_rs.bench.plot import ratio_plot
 from ewa_rs.bench.results import (
     SHORT,
     TITLES,
-    geometric_mean,
     label_of,
     lines_of,
     medians,
@@ -33,6 +33,10 @@ def write_benchmark(folder: Path, results: dict[str, Any]) -> None:
     ratio_plot(results, folder / "ratios.png")
 
 
+def _geometric_mean(values: Sequence[float]) -> float | None:
+    return statistics.geometric_mean(values) if values else None
+
+
 def cell(ratio: dict[str, float] | None) -> str:
     """Return a median with its quartiles."""
     if ratio is None:
@@ -51,7 +55,7 @@ def summary_table(results: dict[str, Any]) -> str:
             lines = lines_of(results, direction, threads)
             best = medians(lines, "best")
             if best:
-                means = [geometric_mean(medians(lines, peer)) for peer in (*peers, "best")]
+                means = [_geometric_mean(medians(lines, peer)) for peer in (*peers, "best")]
                 label = f"{title}, {thread_text(threads)}"
                 rows.append([label, *map(three_digits, means), three_digits(min(best))])
     return markdown_table(header, rows)
@@ -119,6 +123,7 @@ def targets_table(results: dict[str, Any]) -> str:
 def _case_targets(results: dict[str, Any]) -> Iterable[dict[str, Any]]:
     """Targets that follow from the table of cases: the worst of them, with its name."""
     for threads in threads_of(results):
+        how = thread_text(threads)
         large = [line for line in results["lines"] if line["elements"] >= 65536]
         large = [line for line in large if line["threads"] == threads and "ratios" in line]
         for peer, limit in (("PyTorch eager", "≥ 4"), ("best", "≥ 1.5")):
@@ -127,26 +132,20 @@ def _case_targets(results: dict[str, Any]) -> Iterable[dict[str, Any]]:
                 worst, line = min(found, key=lambda pair: pair[0])
                 where = f"{label_of(line)}, {TITLES[line['direction']].lower()}"
                 name = "best peer" if peer == "best" else peer
-                text = f"every case of ≥ 64k elements, {thread_text(threads)}, against {name}"
+                text = f"every case of ≥ 64k elements, {how}, against {name}"
                 yield _target(f"{text}: worst is {where}", limit, worst)
-        if (mean := geometric_mean(medians(large, "best"))) is not None:
-            yield _target(
-                f"geometric mean against the best peer, {thread_text(threads)}", "≥ 2.5", mean
-            )
+        if (mean := _geometric_mean(medians(large, "best"))) is not None:
+            yield _target(f"geometric mean against the best peer, {how}", "≥ 2.5", mean)
         for line in large:
             if line["direction"] == "out" and "limit" in line:
                 bound = "≤ 1.5" if line["dtype"] in ("float16", "bfloat16") else "≤ 1.25"
-                name = (
-                    f"forward into out ÷ streaming limit, {label_of(line)}, {thread_text(threads)}"
-                )
+                name = f"forward into out ÷ streaming limit, {label_of(line)}, {how}"
                 yield {"name": name, "limit": bound, **line["limit"]}
         for line in large:
             if line["case"] == "layer (1024, 784) float32" and line["direction"] == "training":
                 for peer, limit in (("PyTorch eager", "≥ 6"), ("torch.compile", "≥ 2")):
                     if peer in line["ratios"]:
-                        name = (
-                            f"layer (1024, 784), training, {thread_text(threads)}, against {peer}"
-                        )
+                        name = f"layer (1024, 784), training, {how}, against {peer}"
                         yield {"name": name, "limit": limit, **line["ratios"][peer]}
 
 

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from ewa_rs.bench.peers import PEERS
-from ewa_rs.utils.files import read_json
 
 Line = dict[str, Any]
 TITLES = {"forward": "Forward", "out": "Forward into `out`", "training": "Forward and backward"}
 SHORT = {"PyTorch eager": "eager", "torch.compile": "compile", "ONNX Runtime": "ONNX RT"}
-
-
-def read_benchmark(folder: Path) -> dict[str, Any]:
-    """Read the results.json of a benchmark; any other file is a ValueError that names it."""
-    path = folder / "results.json"
-    results = read_json(path)
-    missing = [n for n in ("machine", "lines", "targets", "command") if n not in results]
-    if missing:
-        raise ValueError(f"{path}: no results of a benchmark, {', '.join(missing)} missing")
-    return results
 
 
 def peers_of(results: dict[str, Any]) -> list[str]:
@@ -45,22 +32,12 @@ def lines_of(results: dict[str, Any], direction: str, threads: int) -> list[Line
     ]
 
 
-def best_peer(line: Line) -> float | None:
-    """Return the ratio to the fastest peer."""
-    return min((r["median"] for r in line.get("ratios", {}).values()), default=None)
-
-
-def geometric_mean(values: Iterable[float]) -> float | None:
-    """Return exp of the mean of the logarithms; None of nothing."""
-    logarithms = [math.log(value) for value in values]
-    return math.exp(sum(logarithms) / len(logarithms)) if logarithms else None
-
-
 def medians(lines: Iterable[Line], peer: str) -> list[float]:
-    """Return the ratios to a peer, or to the best one."""
+    """Return the ratios to a peer, or to the ``best`` of each line, where there are any."""
+    ratios = [line["ratios"] for line in lines if line.get("ratios")]
     if peer == "best":
-        return [best for line in lines if (best := best_peer(line)) is not None]
-    return [line["ratios"][peer]["median"] for line in lines if peer in line.get("ratios", {})]
+        return [min(ratio["median"] for ratio in each.values()) for each in ratios]
+    return [each[peer]["median"] for each in ratios if peer in each]
 
 
 def label_of(line: Line) -> str:

@@ -87,7 +87,7 @@ class World:
         nn.SyncBatchNorm.convert_sync_batchnorm(model)
         return DistributedDataParallel(model, device_ids=[device])
 
-    def spread(self, buffers: Iterable[Tensor]) -> None:
+    def broadcast(self, buffers: Iterable[Tensor]) -> None:
         """Give all processes rank 0's running averages."""
         if self.size > 1:
             for buffer in buffers:

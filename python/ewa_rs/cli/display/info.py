@@ -46,12 +46,6 @@ def _cuda_device(index: int) -> dict[str, Any]:
     }
 
 
-def _backends(*, triton: bool) -> str:
-    """Say what can compute the element-wise layers, and how it is chosen."""
-    there = "triton (CUDA)" if triton else "no triton (needs CUDA, compute capability 7.5)"
-    return f"rust (CPU), torch (any device), {there}; --backend chooses"
-
-
 def print_info(details: dict[str, Any]) -> None:
     """Print `collect_info` for a person."""
     hardware, kernels = details["hardware"], details["kernels"]
@@ -59,12 +53,15 @@ def print_info(details: dict[str, Any]) -> None:
         f"{d['name']} (compute capability {d['compute_capability']})"
         for d in details["cuda_devices"]
     )
+    triton = "triton (CUDA)"
+    if not details["backends"]["triton"]:
+        triton = "no triton (needs CUDA, compute capability 7.5)"
     rows = {
         "versions": versions_text(details["versions"]),
         "CPU": f"{hardware['cpu']}, {hardware['cores']} cores",
         "CPU features": ", ".join(details["cpu_features"]) or "not known",
         "kernels": f"{kernels['chosen']} (of {', '.join(kernels['available'])})",
-        "backends": _backends(triton=details["backends"]["triton"]),
+        "backends": f"rust (CPU), torch (any device), {triton}; --backend chooses",
         "threads": f"ewa_rs {hardware['ewa_rs_threads']}, torch {hardware['threads']}",
         "CUDA devices": devices or "none",
         "data": details["data_directory"],

@@ -73,23 +73,19 @@ class SweepDisplay(LiveDisplay):
             if task not in self._rows:
                 self._rows[task] = self._bar.add_task(str(task), total=task.config.epochs, note="")
             self._bar.update(self._rows[task], completed=len(lines), note=_latest(lines))
-        if not self._console.is_terminal and self._is_time_for_status() and epochs:
+        quiet = time.monotonic() - self._last_status
+        if not self._console.is_terminal and quiet >= _SECONDS_A_STATUS and epochs:
             parts = [f"{task} {len(lines)}/{task.config.epochs}" for task, lines in epochs.items()]
             self._print(
                 f"epochs {over}/{self._epochs}{', ' * bool(left)}{left}: {'; '.join(parts)}"
             )
 
-    def _is_time_for_status(self) -> bool:
-        return time.monotonic() - self._last_status >= _SECONDS_A_STATUS
-
     def _time_left(self, over: int) -> str:
         new = over - self._epochs_before
         if new <= 0:
             return ""
-        return f"about {_duration((self._epochs - over) * self._elapsed() / new)} left"
-
-    def _elapsed(self) -> float:
-        return time.monotonic() - self._start
+        elapsed = time.monotonic() - self._start
+        return f"about {_duration((self._epochs - over) * elapsed / new)} left"
 
     def _print(self, line: str) -> None:
         super()._print(line)

@@ -59,28 +59,20 @@ def _digits(directory: Path) -> Parts:
 def _fashion_mnist(directory: Path) -> Parts:
     from torchvision.datasets import FashionMNIST
 
-    train, test = _torchvision(
-        FashionMNIST, directory, "FashionMNIST/raw/ with the four official *-ubyte.gz files"
-    )
-
-    def split(part: Any) -> Split:
-        return Split(part.data.unsqueeze(1), part.targets.long())
-
-    return split(train), split(test), list(FashionMNIST.classes)
+    belongs = "FashionMNIST/raw/ with the four official *-ubyte.gz files"
+    parts = _torchvision(FashionMNIST, directory, belongs)
+    train, test = (Split(part.data.unsqueeze(1), part.targets.long()) for part in parts)
+    return train, test, list(FashionMNIST.classes)
 
 
 def _cifar10(directory: Path) -> Parts:
     from torchvision.datasets import CIFAR10
 
-    train, test = _torchvision(
-        CIFAR10, directory, "cifar-10-batches-py/, or the official cifar-10-python.tar.gz"
-    )
-
-    def split(part: Any) -> Split:
-        images = torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous()
-        return Split(images, torch.tensor(part.targets))
-
-    return split(train), split(test), list(train.classes)
+    belongs = "cifar-10-batches-py/, or the official cifar-10-python.tar.gz"
+    parts = _torchvision(CIFAR10, directory, belongs)
+    images = [torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous() for part in parts]
+    train, test = (Split(x, torch.tensor(p.targets)) for x, p in zip(images, parts, strict=True))
+    return train, test, list(parts[0].classes)
 
 
 SOURCES: dict[str, Callable[[Path], Parts]] = {

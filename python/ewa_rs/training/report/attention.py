@@ -36,17 +36,8 @@ def draw_attention(model: nn.Module, info: CheckpointInfo, data: DataSet, path: 
 def attention_weights(model: nn.Module, images: Tensor) -> list[Tensor]:
     """Return the softmax weights of every element-wise layer for a batch, in order of the call.
 
-    Parameters
-    ----------
-    model
-        Any network; one without such layers gives an empty list.
-    images
-        What the network takes, normalised as in training.
-
-    Returns
-    -------
-    list of torch.Tensor
-        One for each layer, of the shape of its input.
+    They have the shape of the layer's input. `images` are what the network takes, normalised as in
+    training; a network without such layers gives an empty list.
     """
     weights: list[Tensor] = []
 

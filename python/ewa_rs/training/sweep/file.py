@@ -62,14 +62,8 @@ def read_sweep(
 ) -> Sweep:
     """Read the file of a sweep.
 
-    Parameters
-    ----------
-    path
-        The file.
-    output, test
-        Instead of what the file says.
-    place
-        Settings of the recipe instead of the file's, of those that say where a run happens.
+    `output` and `test` are taken instead of what the file says, `place` instead of the settings of
+    its recipe that say where a run happens.
 
     Raises
     ------

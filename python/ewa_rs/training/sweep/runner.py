@@ -49,19 +49,8 @@ def run_sweep(
     A sweep that is stopped, by Ctrl-C or a crash, loses nothing but epochs that were not over; the
     same call goes on from there. A run that fails does not keep the others from being made.
 
-    Parameters
-    ----------
-    sweep
-        What to run.
-    engine
-        What runs it.
-    watcher
-        Told how it goes.
-
-    Returns
-    -------
-    results, failures
-        What results.json holds; why runs failed.
+    The watcher is told how it goes. What is returned is what results.json holds, and why runs
+    failed.
 
     Raises
     ------
@@ -71,7 +60,9 @@ def run_sweep(
     tasks = sweep.tasks()
     todo = [task for task in tasks if not task.finished]
     if todo:
-        _load_once(todo[0])
+        # Before any process does: one download, one message if there is none.
+        c = todo[0].config
+        load_data(c.data, c.data_dir, image_size=c.image_size, channels=c.channels)
     watcher.begin(tasks, todo, engine.describe())
     scheduler = _Scheduler(sweep, engine, watcher)
     try:
@@ -82,12 +73,6 @@ def run_sweep(
     draw_confusion(sweep)
     draw_attentions(sweep)
     return results, scheduler.failures
-
-
-def _load_once(task: Task) -> None:
-    """Load the data before any process does: one download, one message if there is none."""
-    c = task.config
-    load_data(c.data, c.data_dir, image_size=c.image_size, channels=c.channels)
 
 
 class _Scheduler:
