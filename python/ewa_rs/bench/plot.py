@@ -27,14 +27,14 @@ def ratio_plot(results: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(11, 1.6 + 0.27 * count), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for panel, (direction, lines) in zip(axes, panels.items(), strict=True):
-        _draw(panel, lines, peers_of(results))
+        _draw_panel(panel, lines, peers_of(results))
         title = "forward into out" if direction == "out" else "forward and backward"
         panel.set_title(f"{title}, {thread_text(threads)}")
     add_legend(figure)
     save(figure, path)
 
 
-def _draw(panel: Axes, lines: list[dict[str, Any]], peers: list[str]) -> None:
+def _draw_panel(panel: Axes, lines: list[dict[str, Any]], peers: list[str]) -> None:
     for peer, colour, marker in zip(peers, COLOURS, MARKERS, strict=False):
         points = [(i, x["ratios"][peer]) for i, x in enumerate(lines) if peer in x["ratios"]]
         rows = [i for i, _ in points]

@@ -10,12 +10,12 @@ from typing import Annotated, Any
 import typer
 
 
-def _recipe(default: Any, help: str, *names: str, **more: Any) -> Any:
+def _recipe(help: str, *names: str, default: str | bool = True, **more: Any) -> Any:
     """Return an option among those of the recipe; the default is shown, the library has it."""
     return typer.Option(*names, rich_help_panel="Recipe", show_default=default, help=help, **more)
 
 
-def _machine(default: Any, help: str, *names: str) -> Any:
+def _machine(help: str, *names: str, default: str | bool = True) -> Any:
     """Return an option among those that say where a run happens; the default is shown."""
     panel = "Where and how it runs"
     return typer.Option(*names, rich_help_panel=panel, show_default=default, help=help)
@@ -29,26 +29,26 @@ DataDir = Annotated[
 ]
 ImageSize = Annotated[int | None, typer.Option(help="Resize images to a square.", min=1)]
 Channels = Annotated[int | None, typer.Option(help="Make images grey (1) or RGB (3).")]
-Epochs = Annotated[int | None, _recipe("10", "Epochs.", min=1)]
-BatchSize = Annotated[int | None, _recipe("128", "Images a step.", min=1)]
-LearningRate = Annotated[float | None, _recipe("0.005", "Peak of OneCycle.", "--lr")]
-WeightDecay = Annotated[float | None, _recipe("0.01", "On matrices and kernels only.")]
-LabelSmoothing = Annotated[float | None, _recipe("0", "In [0, 1).")]
-Optimizer = Annotated[str | None, _recipe("adamw", "adamw or sgd.")]
+Epochs = Annotated[int | None, _recipe("Epochs.", default="10", min=1)]
+BatchSize = Annotated[int | None, _recipe("Images a step.", default="128", min=1)]
+LearningRate = Annotated[float | None, _recipe("Peak of OneCycle.", "--lr", default="0.005")]
+WeightDecay = Annotated[float | None, _recipe("On matrices and kernels only.", default="0.01")]
+LabelSmoothing = Annotated[float | None, _recipe("In [0, 1).", default="0")]
+Optimizer = Annotated[str | None, _recipe("adamw or sgd.", default="adamw")]
 Augment = Annotated[
-    bool | None, _recipe(True, "Flip and shift training images.", "--augment/--no-augment")
+    bool | None, _recipe("Flip and shift training images.", "--augment/--no-augment")
 ]
-ValFraction = Annotated[float | None, _recipe("0.1", "Part of the training images held out.")]
-Precision = Annotated[str | None, _machine("auto", "auto, fp32, bf16 or fp16.")]
-Device = Annotated[str, _machine(True, "auto, cpu, cuda or cuda:i.")]
+ValFraction = Annotated[
+    float | None, _recipe("Part of the training images held out.", default="0.1")
+]
+Precision = Annotated[str | None, _machine("auto, fp32, bf16 or fp16.", default="auto")]
+Device = Annotated[str, _machine("auto, cpu, cuda or cuda:i.")]
 _ORDER = "Memory format of networks with convolutions."
-ChannelsLast = Annotated[bool | None, _machine(True, _ORDER, "--channels-last/--no-channels-last")]
-Compile = Annotated[bool | None, _machine(True, "Use torch.compile.", "--compile/--no-compile")]
-Backend = Annotated[
-    str | None,
-    _machine("rust on the CPU, triton on CUDA", "Of element-wise layers: rust, torch or triton."),
-]
-TensorBoard = Annotated[bool, _machine(True, "Write events as well.", "--tensorboard")]
+ChannelsLast = Annotated[bool | None, _machine(_ORDER, "--channels-last/--no-channels-last")]
+Compile = Annotated[bool | None, _machine("Use torch.compile.", "--compile/--no-compile")]
+_BACKENDS, _BACKEND = "rust, torch or triton", "rust on the CPU, triton on CUDA"
+Backend = Annotated[str | None, _machine(f"Of element-wise layers: {_BACKENDS}.", default=_BACKEND)]
+TensorBoard = Annotated[bool, _machine("Write events as well.", "--tensorboard")]
 Pretrained = Annotated[
     str | None,
     typer.Option(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-_UNREADABLE = (
+_PILLOW_ERRORS = (
     OSError,
     UnidentifiedImageError,
     SyntaxError,
@@ -46,7 +46,7 @@ def decode_image(
             array = np.array(image, dtype=np.uint8)
     except FileNotFoundError:
         raise
-    except _UNREADABLE as error:
+    except _PILLOW_ERRORS as error:
         raise ValueError(f"{path}: not a readable image ({error})") from error
     return array[None] if grey else array.transpose(2, 0, 1)
 

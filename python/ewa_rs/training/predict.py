@@ -59,9 +59,8 @@ def evaluate_checkpoint(
         seed=info.seed,
     )
     if loaded.input_shape != info.input_shape or loaded.class_names != info.class_names:
-        raise ValueError(
-            f"{checkpoint}: trained on {_describe(info)}, but {loaded.name} has {_describe(loaded)}"
-        )
+        trained, given = _shape_and_classes(info), _shape_and_classes(loaded)
+        raise ValueError(f"{checkpoint}: trained on {trained}, but {loaded.name} has {given}")
     chosen = getattr(loaded, split).to(where)
     if not len(chosen):
         raise ValueError(f"split: {loaded.name} has no images in {split}")
@@ -72,7 +71,7 @@ def evaluate_checkpoint(
     return about | scores
 
 
-def _describe(thing: Any) -> str:
+def _shape_and_classes(thing: Any) -> str:
     shape = "×".join(map(str, thing.input_shape))
     return (
         f"{shape} images of {len(thing.class_names)} classes ({', '.join(thing.class_names[:3])}…)"

@@ -17,7 +17,7 @@ Parts = tuple["Split", "Split", list[str]]
 #: Part of `digits` kept for testing, and the seed of that split: the same in every run.
 _DIGITS_TEST, _DIGITS_SEED = 0.2, 0
 #: What torchvision raises for files that are missing, cut short or of another kind.
-_UNREADABLE = (AssertionError, EOFError, IndexError, RuntimeError, ValueError)
+_TORCHVISION_ERRORS = (AssertionError, EOFError, IndexError, RuntimeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -89,12 +89,12 @@ def _torchvision(source: Callable[..., Any], directory: Path, belongs: str) -> t
         train, test = (source(directory, train=part, download=download) for part in (True, False))
         return train, test
 
-    with suppress(*_UNREADABLE):
+    with suppress(*_TORCHVISION_ERRORS):
         return both(download=False)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         return both(download=True)
-    except (OSError, *_UNREADABLE) as error:
+    except (OSError, *_TORCHVISION_ERRORS) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise FileNotFoundError(
             f"{source.__name__} in {directory} is missing or damaged, and could not be "

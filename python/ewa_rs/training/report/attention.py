@@ -22,7 +22,7 @@ _SAMPLES = 8
 
 def has_attention(model: nn.Module) -> bool:
     """Whether a network has element-wise attention to draw."""
-    return bool(_layers(model))
+    return bool(_attention_layers(model))
 
 
 def draw_attention(model: nn.Module, info: CheckpointInfo, data: DataSet, path: Path) -> None:
@@ -45,7 +45,7 @@ def attention_weights(model: nn.Module, images: Tensor) -> list[Tensor]:
         assert isinstance(layer, AttentionLayer)
         weights.append(layer.attention_weights(inputs[0]))
 
-    hooks = [layer.register_forward_hook(keep) for layer in _layers(model)]
+    hooks = [layer.register_forward_hook(keep) for layer in _attention_layers(model)]
     try:
         model.eval()(images)
     finally:
@@ -54,7 +54,7 @@ def attention_weights(model: nn.Module, images: Tensor) -> list[Tensor]:
     return weights
 
 
-def _layers(model: nn.Module) -> list[nn.Module]:
+def _attention_layers(model: nn.Module) -> list[nn.Module]:
     return [m for m in model.modules() if isinstance(m, AttentionLayer)]
 
 

@@ -30,14 +30,14 @@ def confusion_picture(
     for each in axes.flat[len(matrices) :]:
         each.set_axis_off()
     for each, (label, counts) in zip(axes.flat, matrices.items(), strict=False):
-        _draw(each, np.array(counts), class_names)
+        _draw_matrix(each, np.array(counts), class_names)
         each.set_title(label, fontsize=9)
     figure.supxlabel("taken for", fontsize=8)
     figure.supylabel("is", fontsize=8)
     save(figure, path)
 
 
-def _draw(axes: Axes, counts: NDArray[np.int64], class_names: Sequence[str]) -> None:
+def _draw_matrix(axes: Axes, counts: NDArray[np.int64], class_names: Sequence[str]) -> None:
     percent = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
     # Errors are what is to be seen: the square root keeps them from drowning in the diagonal.
     axes.imshow(np.sqrt(percent), cmap="Blues", vmin=0, vmax=10)

@@ -62,7 +62,7 @@ def execute(task: Task, threads: int) -> Outcome:
             train(task.config, test=task.test)
         except Exception as error:
             _log(log, f"failed\n{traceback.format_exc()}")
-            return Outcome("failed", _describe(error))
+            return Outcome("failed", _message(error))
         _log(log, "finished")
         return Outcome("finished")
 
@@ -78,7 +78,7 @@ def _limit_threads(threads: int) -> None:
     set_num_threads(threads)
 
 
-def _describe(error: Exception) -> str:
+def _message(error: Exception) -> str:
     message = " ".join(str(error).split())
     if isinstance(error, (ValueError, OSError, FloatingPointError)) and message:
         return message  # these are written for a person to read
