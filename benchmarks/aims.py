@@ -12,8 +12,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from ewa_rs.training.files import read_json, write_text
-from ewa_rs.training.summary import Summary, summarise
+from ewa_rs.training.report.summary import Summary, summarise
+from ewa_rs.utils.files import read_json, write_text
 
 FOLDER = Path("results/ewa_net")
 DATA = {"Fashion-MNIST": "fashion-mnist", "CIFAR-10 (JPEG)": "cifar10-jpeg"}

@@ -16,7 +16,7 @@ import torch
 import ewa_rs
 from ewa_rs.bench.measure import Call, interleave, spread
 from ewa_rs.training.environment import environment
-from ewa_rs.training.summary import versions_text
+from ewa_rs.training.report.summary import versions_text
 
 MAPS = (64, 32, 28, 28)
 LAYOUTS: dict[str, tuple[tuple[int, ...], Any, torch.memory_format]] = {

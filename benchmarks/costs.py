@@ -24,9 +24,9 @@ from ewa_rs.bench.measure import Call, interleave
 from ewa_rs.models import create_model
 from ewa_rs.training.config import TrainConfig
 from ewa_rs.training.environment import environment
-from ewa_rs.training.files import write_json, write_text
 from ewa_rs.training.optimizer import make_optimizer
-from ewa_rs.training.summary import versions_text
+from ewa_rs.training.report.summary import versions_text
+from ewa_rs.utils.files import write_json, write_text
 
 BATCH = 256
 SHAPES = {"Fashion-MNIST, 1×28×28": (1, 28, 28), "CIFAR-10, 3×32×32": (3, 32, 32)}

@@ -23,7 +23,7 @@ from ewa_rs.bench.epoch import EagerSelfAttention
 from ewa_rs.bench.measure import Call, interleave, spread
 from ewa_rs.nn import ElementwiseSelfAttention
 from ewa_rs.training.environment import environment
-from ewa_rs.training.summary import versions_text
+from ewa_rs.training.report.summary import versions_text
 
 SHAPES = ((8, 784), (128, 784), (12544, 784))
 

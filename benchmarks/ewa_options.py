@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ewa_rs.training.config import TrainConfig
-from ewa_rs.training.files import write_json, write_text
 from ewa_rs.training.loop import Run
 from ewa_rs.training.run_folder import RunFolder
+from ewa_rs.utils.files import write_json, write_text
 
 Options = dict[str, Any]
 SEEDS = 3

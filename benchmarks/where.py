@@ -17,7 +17,7 @@ import torch
 
 import ewa_rs
 from ewa_rs.training.environment import environment
-from ewa_rs.training.summary import versions_text
+from ewa_rs.training.report.summary import versions_text
 
 CASES = {
     "rows (128, 784), training": ((128, 784), (-1,), torch.float32),

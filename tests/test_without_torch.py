@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import ModuleType
+
+import pytest
+
+import ewa_rs
 
 
 def run(script: str) -> str:
@@ -65,3 +70,36 @@ except ImportError as error:
     print("torch" in str(error))
 """
     assert run(script) == "True"
+
+
+def test_modules_are_there_when_they_are_asked_for() -> None:
+    script = """
+import sys, ewa_rs
+names = ["inference", "models", "nn", "pretrained", "training"]
+assert not any(f"ewa_rs.{name}" in sys.modules for name in names)
+assert set(names) | {"decompositions", "elementwise_attention"} <= set(dir(ewa_rs))
+ewa_rs.pretrained.list_pretrained
+ewa_rs.inference.load
+assert "loop" in dir(ewa_rs.training)
+print('torch' in sys.modules)
+ewa_rs.nn.ElementwiseSelfAttention
+ewa_rs.models.create_model
+ewa_rs.training.loop.train
+"""
+    assert run(script) == "False"
+
+
+@pytest.mark.parametrize("module", [ewa_rs, ewa_rs.training], ids=lambda module: module.__name__)
+def test_an_unknown_name_is_an_attribute_error_as_python_words_it(module: ModuleType) -> None:
+    message = f"module '{module.__name__}' has no attribute 'nnn'"
+    with pytest.raises(AttributeError, match=f"^{message}$"):
+        module.nnn  # noqa: B018
+
+
+def test_the_command_starts_without_what_takes_long_to_import() -> None:
+    script = """
+import sys
+from ewa_rs.cli import app
+print({"torch", "matplotlib", "PIL", "ewa_rs.training"} & set(sys.modules))
+"""
+    assert run(script) == "set()"

@@ -17,10 +17,10 @@ from typing import Any
 from ewa_rs.inference import CheckpointInfo
 from ewa_rs.training.checkpoint import load_checkpoint, save_checkpoint
 from ewa_rs.training.config import TrainConfig
-from ewa_rs.training.files import read_json, write_text
 from ewa_rs.training.predict import evaluate_checkpoint
+from ewa_rs.training.report.summary import hardware_text, versions_text
 from ewa_rs.training.run_folder import RunFolder
-from ewa_rs.training.summary import hardware_text, versions_text
+from ewa_rs.utils.files import read_json, write_text
 
 PACKAGE = Path(__file__).parents[1] / "python/ewa_rs/pretrained"
 #: What is to be said of a data set: its name in full, its licence, and what pictures look like it.

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-import ewa_rs
-from ewa_rs.bench import report, worker
+from ewa_rs.bench import worker
 from ewa_rs.bench.cases import CASES, Case, Problem, error_of, select
 from ewa_rs.bench.limit import streaming
 from ewa_rs.bench.measure import interleave, spread
 from ewa_rs.bench.peers import PEERS, NotForThis, Peer, Runner, ewa_peer, numpy_peer, torch_peer
 from ewa_rs.cli import app
+from ewa_rs.ops import elementwise_attention as attention
 
 TIMING = {"seconds": 0.0, "rounds": (2, 2)}
 SMALLER = {1_000_000: 30, 12544: 9, 1024: 5, 128: 4, 64: 3}
@@ -62,12 +62,12 @@ def test_a_peer_that_is_installed_is_right(name: str) -> None:
 
 
 def test_a_wrong_op_gets_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = ewa_rs.elementwise_attention
+    right = attention.elementwise_attention
 
     def wrong(*inputs: Any, **options: Any) -> Any:
         return right(*inputs, scale=1.0, **options)
 
-    monkeypatch.setattr(ewa_rs, "elementwise_attention", wrong)
+    monkeypatch.setattr(attention, "elementwise_attention", wrong)
     problem = Problem(small(CASES[0]))
     lines = worker.measure_group(problem, "forward", [PEERS[0]], TIMING)
     assert [line["direction"] for line in lines] == ["forward", "out"]
@@ -96,12 +96,14 @@ def test_a_wrong_or_failing_peer_gets_none_and_the_reason(monkeypatch: pytest.Mo
 
 
 def test_filters_choose_and_refuse() -> None:
-    assert len(select(None, None, None, False)) == len(CASES) == 28
-    assert [c.id for c in select(None, "8x784", "float32", False)][:1] == ["rows (8, 784) float32"]
-    layers = select("self_attention", None, "float32", False)
+    assert len(select(None, None, None, quick=False)) == len(CASES) == 28
+    assert [c.id for c in select(None, "8x784", "float32", quick=False)][:1] == [
+        "rows (8, 784) float32"
+    ]
+    layers = select("self_attention", None, "float32", quick=False)
     assert {case.op for case in layers} == {"elementwise_self_attention"}
     with pytest.raises(ValueError, match="no case fits"):
-        select(None, "circles", None, False)
+        select(None, "circles", None, quick=False)
 
 
 def test_every_contestant_has_a_turn_in_every_round() -> None:
@@ -133,7 +135,7 @@ def test_the_limit_is_that_of_operands_larger_than_the_cache(
 def test_poolings_compute_the_same(channels_last: bool) -> None:
     from ewa_rs.bench import pooling
 
-    made = pooling.contestants((2, 3, 4, 6), channels_last)
+    made = pooling.contestants((2, 3, 4, 6), channels_last=channels_last)
     assert {"ewa", *pooling.LIMITS} < set(made)
     dx, dw = made["ewa"]()
     assert (dx.shape, dw.shape) == ((2, 3, 4, 6), (3,))
@@ -148,7 +150,7 @@ def test_a_run_writes_figures_tables_and_a_plot(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["bench", *words, "--output", str(tmp_path), "--json"])
     assert result.exit_code == 0, result.output
     results = json.loads(result.stdout)
-    assert results == report.read_results(tmp_path)
+    assert results == json.loads((tmp_path / "results.json").read_text("utf-8"))
     assert [line["direction"] for line in results["lines"]] == ["forward", "out", "training"]
     for line in results["lines"]:
         assert line["threads"] == 1

@@ -18,10 +18,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ewa_rs.inference import CheckpointInfo, load, load_where
-from ewa_rs.inference.info import FORMAT
 from ewa_rs.models import create_model, list_models, model_options
 from ewa_rs.training.checkpoint import save_checkpoint
 from ewa_rs.training.export import export_onnx
+from ewa_rs.utils.checkpoint_info import FORMAT
 
 #: Networks and options beside the defaults of all that are registered.
 VARIANTS: list[tuple[str, dict[str, Any]]] = [

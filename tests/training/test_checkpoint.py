@@ -15,7 +15,6 @@ from safetensors.torch import save_file
 
 from ewa_rs.models import create_model
 from ewa_rs.training.checkpoint import (
-    FORMAT,
     CheckpointInfo,
     load_checkpoint,
     save_checkpoint,
@@ -24,6 +23,7 @@ from ewa_rs.training.config import TrainConfig
 from ewa_rs.training.data import load_data
 from ewa_rs.training.loop import train
 from ewa_rs.training.predict import evaluate_checkpoint, load_classifier
+from ewa_rs.utils.checkpoint_info import FORMAT
 
 INFO = CheckpointInfo(
     model="ewa",

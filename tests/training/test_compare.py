@@ -13,7 +13,13 @@ from PIL import Image
 from ewa_rs.training.compare import Comparison, compare
 from ewa_rs.training.config import TrainConfig
 from ewa_rs.training.report import read_results, write_report
-from ewa_rs.training.summary import baseline_of, markdown, paper_figure, summarise, table_rows
+from ewa_rs.training.report.summary import (
+    baseline_of,
+    markdown,
+    paper_figure,
+    summarise,
+    table_rows,
+)
 
 RECIPE = TrainConfig(data="digits", epochs=2, precision="fp32")
 EWA = {"layers": 1, "bias": False, "hidden": 0}

@@ -1,4 +1,4 @@
-"""Batches, metrics, devices and precisions."""
+"""Metrics and precisions."""
 
 from __future__ import annotations
 
@@ -11,56 +11,16 @@ from sklearn.metrics import confusion_matrix as reference_matrix
 
 from ewa_rs.models import create_model
 from ewa_rs.training import device as devices
-from ewa_rs.training.batches import Normaliser, augment
-from ewa_rs.training.device import pick_memory_format, resolve_device, resolve_precision
+from ewa_rs.training.data.batches import Normaliser
+from ewa_rs.training.device import pick_memory_format, resolve_precision
 from ewa_rs.training.distributed import ALONE
 from ewa_rs.training.evaluation import predict_logits
-from ewa_rs.training.metrics import Totals, confusion_matrix, summary
+from ewa_rs.training.metrics import Totals, class_scores, confusion_matrix
 from ewa_rs.training.setup import epoch_seed
 
 
 def model(name: str) -> torch.nn.Module:
     return create_model(name, input_shape=(1, 8, 8), num_classes=10)
-
-
-def test_normaliser() -> None:
-    images = torch.randint(256, (50, 3, 4, 5), dtype=torch.uint8)
-    pixels = images.double() / 255
-    mean, std = pixels.mean((0, 2, 3)), pixels.std((0, 2, 3), correction=0)
-    x = Normaliser(mean.tolist(), std.tolist())(images)
-    expected = (pixels - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)
-    torch.testing.assert_close(x, expected.float(), rtol=1e-5, atol=1e-5)
-    last = Normaliser(mean.tolist(), std.tolist(), memory_format=torch.channels_last)(images)
-    assert last.is_contiguous(memory_format=torch.channels_last)
-    assert torch.equal(last, x)
-
-
-@pytest.mark.parametrize("shape", [(200, 1, 8, 8), (200, 3, 9, 16)], ids=str)
-def test_augmented_image_is_a_shift_of_it_or_of_its_mirror_image(shape: tuple[int, ...]) -> None:
-    x = torch.randn(shape)
-    y = augment(x)
-    assert y.shape == x.shape
-    _, _, height, width = shape
-    dy, dx = height // 8, width // 8
-    kinds = set()
-    for before, after in zip(x.numpy(), y.numpy(), strict=True):
-        matches = [
-            (flip, top, left)
-            for flip in (False, True)
-            for top in range(2 * dy + 1)
-            for left in range(2 * dx + 1)
-            if np.array_equal(after, _shifted(before, flip, top, left, dy, dx))
-        ]
-        assert len(matches) == 1
-        kinds.add(matches[0])
-    assert len(kinds) == 2 * (2 * dy + 1) * (2 * dx + 1)
-
-
-def _shifted(image: np.ndarray, flip: bool, top: int, left: int, dy: int, dx: int) -> np.ndarray:
-    image = image[..., ::-1] if flip else image
-    padded = np.pad(image, ((0, 0), (dy, dy), (dx, dx)), mode="reflect")
-    _, height, width = image.shape
-    return padded[:, top : top + height, left : left + width]
 
 
 @pytest.mark.filterwarnings("ignore:A single label was found")
@@ -71,7 +31,7 @@ def test_confusion_matrix(classes: int, data: st.DataObject) -> None:
     matrix = confusion_matrix(torch.tensor(predicted), torch.tensor(labels), classes)
     expected = reference_matrix(labels, predicted, labels=range(classes))
     np.testing.assert_array_equal(matrix, expected)
-    scores = summary(matrix, tuple(map(str, range(classes))))
+    scores = class_scores(matrix, tuple(map(str, range(classes))))
     assert scores["accuracy"] == pytest.approx(np.mean(np.equal(labels, predicted)))
     for i, accuracy in enumerate(scores["class_accuracy"].values()):
         mine = [p == i for label, p in zip(labels, predicted, strict=True) if label == i]
@@ -93,17 +53,6 @@ def test_logits_do_not_depend_on_the_batches() -> None:
     parts = torch.cat([predict_logits(network, i, normalise, "fp32") for i in images.split(300)])
     torch.testing.assert_close(whole, parts, rtol=1e-4, atol=1e-5)
     assert network.training
-
-
-def test_devices() -> None:
-    assert resolve_device("cpu") == torch.device("cpu")
-    assert resolve_device("auto").type in ("cpu", "cuda")
-    with pytest.raises(ValueError, match=r"device: expected auto.*'gpu'"):
-        resolve_device("gpu")
-    with pytest.raises(ValueError, match=r"device: expected auto.*'mps'"):
-        resolve_device("mps")
-    with pytest.raises(ValueError, match=r"device: cuda:99 asked for, \d+ CUDA devices found"):
-        resolve_device("cuda:99")
 
 
 @pytest.mark.parametrize(
@@ -134,9 +83,9 @@ def test_automatic_precision(
 
 
 def test_channels_last_is_for_convolutions() -> None:
-    assert pick_memory_format(True, model("vgg_like")) is torch.channels_last
-    assert pick_memory_format(False, model("vgg_like")) is torch.contiguous_format
-    assert pick_memory_format(True, model("ewa")) is torch.contiguous_format
+    assert pick_memory_format(model("vgg_like"), channels_last=True) is torch.channels_last
+    assert pick_memory_format(model("vgg_like"), channels_last=False) is torch.contiguous_format
+    assert pick_memory_format(model("ewa"), channels_last=True) is torch.contiguous_format
 
 
 def test_seeds_of_epochs_differ() -> None:

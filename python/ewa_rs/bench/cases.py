@@ -20,10 +20,7 @@ OPERANDS = {
     "elementwise_attention": ("q", "k", "v"),
     "elementwise_self_attention": ("x", "w_q", "w_k", "w_v"),
 }
-REFERENCES = {
-    "elementwise_attention": attention,
-    "elementwise_self_attention": self_attention,
-}
+REFERENCES = {"elementwise_attention": attention, "elementwise_self_attention": self_attention}
 
 
 @dataclass(frozen=True)
@@ -50,11 +47,11 @@ class Case:
         return f"{self.name} {self.dtype}"
 
 
-def _attention(name: str, shape: tuple[int, ...], **settings: Any) -> Case:
+def _attention_case(name: str, shape: tuple[int, ...], **settings: Any) -> Case:
     return Case(name, "elementwise_attention", shape, **settings)
 
 
-def _layer(name: str, shape: tuple[int, ...], w: tuple[int, ...], **settings: Any) -> Case:
+def _layer_case(name: str, shape: tuple[int, ...], w: tuple[int, ...], **settings: Any) -> Case:
     small = {operand: w for operand in ("w_q", "w_k", "w_v")}
     return Case(name, "elementwise_self_attention", shape, small=small, **settings)
 
@@ -62,22 +59,22 @@ def _layer(name: str, shape: tuple[int, ...], w: tuple[int, ...], **settings: An
 _MAPS = (64, 32, 28, 28)
 _CHANNEL = (1, 32, 1, 1)
 _FLOAT32 = (
-    _attention("rows (8, 784)", (8, 784)),
-    _attention("rows (128, 784)", (128, 784)),
-    _attention("rows (1024, 784)", (1024, 784)),
-    _attention("rows (12544, 784)", (12544, 784)),
-    _attention("rows (128, 3072)", (128, 3072)),
-    _attention("short (1000000, 10)", (1_000_000, 10)),
-    _attention("long (16, 1000000)", (16, 1_000_000)),
-    _attention("maps, spatial", _MAPS, axis=(-2, -1)),
-    _attention("maps, channel", _MAPS, axis=(1,)),
-    _attention("maps, spatial, channels last", _MAPS, axis=(-2, -1), channels_last=True),
-    _attention("maps, channel, channels last", _MAPS, axis=(1,), channels_last=True),
-    _attention("maps, spatial, q (1, C, 1, 1)", _MAPS, axis=(-2, -1), small={"q": _CHANNEL}),
-    _attention("maps, channel, k (1, C, 1, 1)", _MAPS, axis=(1,), small={"k": _CHANNEL}),
-    _attention("mask (1024, 784)", (1024, 784), mask=True),
-    _layer("layer (1024, 784)", (1024, 784), (784,)),
-    _layer("layer (1024, 3, 32, 32)", (1024, 3, 32, 32), (3, 32, 32), axis=(-3, -2, -1)),
+    _attention_case("rows (8, 784)", (8, 784)),
+    _attention_case("rows (128, 784)", (128, 784)),
+    _attention_case("rows (1024, 784)", (1024, 784)),
+    _attention_case("rows (12544, 784)", (12544, 784)),
+    _attention_case("rows (128, 3072)", (128, 3072)),
+    _attention_case("short (1000000, 10)", (1_000_000, 10)),
+    _attention_case("long (16, 1000000)", (16, 1_000_000)),
+    _attention_case("maps, spatial", _MAPS, axis=(-2, -1)),
+    _attention_case("maps, channel", _MAPS, axis=(1,)),
+    _attention_case("maps, spatial, channels last", _MAPS, axis=(-2, -1), channels_last=True),
+    _attention_case("maps, channel, channels last", _MAPS, axis=(1,), channels_last=True),
+    _attention_case("maps, spatial, q (1, C, 1, 1)", _MAPS, axis=(-2, -1), small={"q": _CHANNEL}),
+    _attention_case("maps, channel, k (1, C, 1, 1)", _MAPS, axis=(1,), small={"k": _CHANNEL}),
+    _attention_case("mask (1024, 784)", (1024, 784), mask=True),
+    _layer_case("layer (1024, 784)", (1024, 784), (784,)),
+    _layer_case("layer (1024, 3, 32, 32)", (1024, 3, 32, 32), (3, 32, 32), axis=(-3, -2, -1)),
 )
 _IN_EVERY_DTYPE = ("rows (1024, 784)", "short (1000000, 10)", "maps, channel", "layer (1024, 784)")
 #: All cases, those of other dtypes last.
@@ -91,7 +88,7 @@ CASES = _FLOAT32 + tuple(
 QUICK = ("rows (128, 784)", "rows (1024, 784)", "maps, channel", "layer (1024, 784)")
 
 
-def select(ops: str | None, shapes: str | None, dtypes: str | None, quick: bool) -> list[Case]:
+def select(ops: str | None, shapes: str | None, dtypes: str | None, *, quick: bool) -> list[Case]:
     """Return the cases whose op, name and dtype contain one of the words, which commas separate."""
 
     def wanted(words: str | None, text: str) -> bool:

@@ -5,6 +5,8 @@ The images are random numbers: what a step costs does not depend on them.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,8 +14,8 @@ from torch.nn import functional as F
 from ewa_rs.bench.measure import Call
 from ewa_rs.models import create_model
 from ewa_rs.nn import ElementwiseSelfAttention
-from ewa_rs.training.batches import Normaliser
 from ewa_rs.training.config import TrainConfig
+from ewa_rs.training.data.batches import Normaliser
 from ewa_rs.training.optimizer import make_optimizer
 
 _BATCH = 128
@@ -26,9 +28,7 @@ class EagerSelfAttention(nn.Module):
     def __init__(self, layer: ElementwiseSelfAttention) -> None:
         super().__init__()
         self.layer = layer
-        n = 1
-        for axis in layer.axis:
-            n *= layer.feature_shape[axis]
+        n = math.prod(layer.feature_shape[axis] for axis in layer.axis)
         self.scale = n**-0.5 if layer.scale is None else layer.scale
 
     def forward(self, x: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from ewa_rs.bench.report import label_of, lines_of, peers_of, thread_text, threads_of
-from ewa_rs.training.plots import COLOURS, MARKERS, save
+from ewa_rs.bench.results import label_of, lines_of, peers_of, thread_text, threads_of
+from ewa_rs.utils.figures import COLOURS, MARKERS, add_legend, save, style
 
 
 def ratio_plot(results: dict[str, Any], path: Path) -> None:
@@ -27,15 +27,14 @@ def ratio_plot(results: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(11, 1.6 + 0.27 * count), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for panel, (direction, lines) in zip(axes, panels.items(), strict=True):
-        _draw(panel, lines, peers_of(results))
+        _draw_panel(panel, lines, peers_of(results))
         title = "forward into out" if direction == "out" else "forward and backward"
         panel.set_title(f"{title}, {thread_text(threads)}")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center", frameon=False)
+    add_legend(figure)
     save(figure, path)
 
 
-def _draw(panel: Axes, lines: list[dict[str, Any]], peers: list[str]) -> None:
+def _draw_panel(panel: Axes, lines: list[dict[str, Any]], peers: list[str]) -> None:
     for peer, colour, marker in zip(peers, COLOURS, MARKERS, strict=False):
         points = [(i, x["ratios"][peer]) for i, x in enumerate(lines) if peer in x["ratios"]]
         rows = [i for i, _ in points]
@@ -49,7 +48,5 @@ def _draw(panel: Axes, lines: list[dict[str, Any]], peers: list[str]) -> None:
     panel.set_xscale("log", base=2)
     panel.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}×"))
     panel.xaxis.set_minor_formatter(NullFormatter())
-    panel.grid(True, color="#e5e5e5")
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right"]].set_visible(False)
+    style(panel)
     panel.set_xlabel("times faster than")

@@ -51,7 +51,7 @@ def step(function: Callable[..., Tensor], *leaves: Tensor) -> Call:
     return call
 
 
-def contestants(shape: tuple[int, ...], channels_last: bool) -> dict[str, Call]:
+def contestants(shape: tuple[int, ...], *, channels_last: bool) -> dict[str, Call]:
     """Return what to time, all of which has been found to compute the same."""
     order = torch.channels_last if channels_last else torch.contiguous_format
     x = torch.randn(shape).contiguous(memory_format=order).requires_grad_()

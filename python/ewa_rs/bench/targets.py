@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-import ewa_rs
+from ewa_rs._core import set_num_threads
 from ewa_rs.bench.cases import CASES, Problem
 from ewa_rs.bench.measure import Call, interleave, spread
 from ewa_rs.bench.peers import ewa_peer
+from ewa_rs.ops import elementwise_attention as attention
 
 #: How many there are at most, for the progress display.
 COUNT = 23
@@ -35,7 +36,7 @@ def small_call(settings: dict[str, Any]) -> dict[str, Any]:
     q, k, v = np.random.default_rng(0).standard_normal((3, 1, 16), dtype=np.float32)
     out = np.empty_like(q)
     calls: dict[str, Call] = {
-        "ewa": lambda: ewa_rs.elementwise_attention(q, k, v, out=out),
+        "ewa": lambda: attention.elementwise_attention(q, k, v, out=out),
         "add": lambda: np.add(q, k, out=out),
     }
     times = interleave(calls, **settings)
@@ -53,10 +54,10 @@ def threads_pay(
     times: dict[int, list[float]] = {1: [], threads: []}
     for _ in range(settings["rounds"][1]):
         for count in times:
-            ewa_rs.set_num_threads(count)
+            set_num_threads(count)
             taken = interleave({"ewa": runner.call}, seconds=0, rounds=(1, 1), pause=0.002)
             times[count] += taken["ewa"]
-    ewa_rs.set_num_threads(threads)
+    set_num_threads(threads)
     title = f"{threads} threads against one, {name} float32, {direction}"
     return {"name": title, "limit": "≥ 1.7", **spread(times[1], times[threads])}
 
@@ -67,7 +68,9 @@ def pooling(settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
     for shape in SHAPES:
         for order in ("contiguous", "channels last"):
-            times = interleave(contestants(shape, order == "channels last"), **settings)
+            times = interleave(
+                contestants(shape, channels_last=order == "channels last"), **settings
+            )
             for peer, limit in LIMITS.items():
                 ours = times["ewa, NumPy" if peer == "NumPy" else "ewa"]
                 pair = (ours, times[peer]) if peer == "max_pool2d" else (times[peer], ours)

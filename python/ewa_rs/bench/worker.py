@@ -1,6 +1,6 @@
 """Measures cases with one number of threads, in a process of its own.
 
-Some libraries settle the number of their threads when they are imported. `ewa_rs.bench.command`
+Some libraries settle the number of their threads when they are imported. `ewa_rs.bench.run`
 starts ``python -m ewa_rs.bench.worker REQUEST`` with the environment of that number; lines of JSON
 come back.
 """

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ewa_rs.inference.classifier import Classifier
-from ewa_rs.inference.info import CheckpointInfo
+from ewa_rs.utils.checkpoint_info import CheckpointInfo
 
 __all__ = ["CheckpointInfo", "Classifier", "load", "load_where"]
 
@@ -66,7 +66,7 @@ def load_where(path: str | Path, device: str = "auto") -> Classifier:
         As for `load`; or for another device than the CPU where only PyTorch has it.
     """
     if Path(path).suffix != ".onnx" and find_spec("torch") is not None:
-        from ewa_rs.training.predict import load_classifier
+        from ewa_rs.inference.torch import load_classifier
 
         return load_classifier(path, device=device)
     if device not in ("auto", "cpu"):

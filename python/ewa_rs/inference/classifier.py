@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ewa_rs.inference.info import CheckpointInfo
+from ewa_rs.utils.checkpoint_info import CheckpointInfo
 
-Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Forward = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 _BATCH = 512
 
 
@@ -33,7 +33,7 @@ class Classifier:
 
     info: CheckpointInfo
     runtime: str
-    run: Run
+    run: Forward
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the outputs ``(n, classes)`` for pixels ``(n, channels, height, width)``.
@@ -61,7 +61,7 @@ class Classifier:
 
         The files may have any size and mode; they become what the network was trained on.
         """
-        from ewa_rs.training.images import decode_images  # needs Pillow, arrays do not
+        from ewa_rs.inference.images import decode_images  # needs Pillow, arrays do not
 
         channels, height, width = self.info.input_shape
         logits = self.logits(decode_images([Path(f) for f in files], (height, width), channels))

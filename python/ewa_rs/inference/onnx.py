@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ewa_rs import get_num_threads
+from ewa_rs._core import get_num_threads
 from ewa_rs.inference.classifier import Classifier
-from ewa_rs.inference.info import CheckpointInfo
+from ewa_rs.utils.checkpoint_info import CheckpointInfo
 
 INPUT, OUTPUT = "images", "logits"
 

@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ewa_rs.inference.classifier import Classifier
-from ewa_rs.inference.info import CheckpointInfo, damaged
 from ewa_rs.ops.elementwise_self_attention import elementwise_self_attention
+from ewa_rs.utils.checkpoint_info import CheckpointInfo, damaged, read_safetensors
 
-Array = NDArray[np.float32]
-Layer = Callable[[Array], Array]
+FloatArray = NDArray[np.float32]
+Layer = Callable[[FloatArray], FloatArray]
 MODELS = ("ewa", "linear")
 
 
 def load_safetensors(path: Path) -> Classifier:
     """Read a checkpoint of `ewa` or `linear`."""
-    metadata, tensors = _read(path)
+    metadata, tensors = read_safetensors(path, "np")
     info = CheckpointInfo.from_metadata(metadata, path, "safetensors")
     if info.model not in MODELS:
         raise ValueError(
@@ -29,7 +29,7 @@ def load_safetensors(path: Path) -> Classifier:
             f"NumPy and the Rust kernels run {' and '.join(MODELS)}"
         )
     try:
-        layers = list(_layers(info, tensors))
+        layers = list(_build_layers(info, tensors))
         logits = _run(layers, np.zeros((1, *info.input_shape), np.float32))
         if logits.shape != (1, info.num_classes):
             raise ValueError(f"{logits.shape[1:]} outputs for {info.num_classes} classes")
@@ -38,31 +38,16 @@ def load_safetensors(path: Path) -> Classifier:
     return Classifier(info, "rust", partial(_run, layers))
 
 
-def _run(layers: Sequence[Layer], x: Array) -> Array:
+def _run(layers: Sequence[Layer], x: FloatArray) -> FloatArray:
     for layer in layers:
         x = layer(x)
     return x
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Array]]:
-    try:
-        from safetensors import SafetensorError, safe_open
-    except ImportError as error:
-        raise ImportError(f"{path}: safetensors is not installed") from error
-    try:
-        with safe_open(path, framework="np") as file:
-            names = file.keys()
-            return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: there is no such checkpoint") from None
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path}: no safetensors, or a truncated file ({error})") from error
-
-
-def _layers(info: CheckpointInfo, tensors: dict[str, Array]) -> Iterable[Layer]:
+def _build_layers(info: CheckpointInfo, tensors: dict[str, FloatArray]) -> Iterable[Layer]:
     """Yield the layers in the order of their numbers in the names of the tensors."""
     options = info.model_options
-    modules: dict[int, dict[str, Array]] = {}
+    modules: dict[int, dict[str, FloatArray]] = {}
     for name, tensor in tensors.items():
         number, _, kind = name.partition(".")
         modules.setdefault(int(number), {})[kind] = np.ascontiguousarray(tensor, np.float32)
@@ -82,7 +67,7 @@ def _layers(info: CheckpointInfo, tensors: dict[str, Array]) -> Iterable[Layer]:
             yield _dense(**arrays, relu=dense > 1)
 
 
-def _attention(arrays: dict[str, Array], options: dict[str, Any]) -> Layer:
+def _attention(arrays: dict[str, FloatArray], options: dict[str, Any]) -> Layer:
     shape = arrays["w_q"].shape
     axis = -1 if options["axis"] is None else options["axis"]
     axes = tuple(a - len(shape) if a >= 0 else a for a in np.atleast_1d(axis).tolist())
@@ -95,31 +80,31 @@ def _attention(arrays: dict[str, Array], options: dict[str, Any]) -> Layer:
     residual = options["residual"]
     operands: dict[str, Any] = {**arrays}
 
-    def attend(x: Array) -> Array:
+    def attend(x: FloatArray) -> FloatArray:
         x = x.reshape(len(x), *shape)
-        y: Array = elementwise_self_attention(x, **operands, axis=axes)
+        y: FloatArray = elementwise_self_attention(x, **operands, axis=axes)
         return y + x if residual else y
 
     return attend
 
 
-def _dense(weight: Array, bias: Array, relu: bool) -> Layer:
+def _dense(weight: FloatArray, bias: FloatArray, *, relu: bool) -> Layer:
     """Return ``relu(x) @ weight.T + bias``, or without ReLU, over each image as one vector."""
 
-    def dense(x: Array) -> Array:
+    def dense(x: FloatArray) -> FloatArray:
         x = x.reshape(len(x), -1)
-        y: Array = (np.maximum(x, 0) if relu else x) @ weight.T + bias
+        y: FloatArray = (np.maximum(x, 0) if relu else x) @ weight.T + bias
         return y
 
     return dense
 
 
-def _normalise(x: Array) -> Array:
+def _normalise(x: FloatArray) -> FloatArray:
     """Zero mean and unit variance over each image, as torch's layer_norm has it."""
     flat = x.reshape(len(x), -1)
     n = np.float32(flat.shape[1])
     flat = flat - flat.sum(1, keepdims=True) / n  # ndarray.mean takes ten times as long as sum
     variance = np.einsum("ij,ij->i", flat, flat)[:, None] / n
     flat /= np.sqrt(variance + np.float32(1e-5))
-    y: Array = flat.reshape(x.shape)
+    y: FloatArray = flat.reshape(x.shape)
     return y

@@ -55,24 +55,8 @@ def dot_product(
     Rows of the image are the tokens and the three matrices are as wide as a row, so a layer has
     3·28² = 2,352 parameters at 1×28×28, just as many as a layer of `ewa`.
 
-    Parameters
-    ----------
-    input_shape
-        ``(channels, height, width)``.
-    num_classes
-        Number of classes.
-    layers
-        How many layers of attention.
-    residual
-        Add a layer's input to its output.
-    gain
-        Factor of a layer's output. These outputs are averages of values, of order 1 by themselves.
-    bias
-        Add learned vectors to queries, keys and values.
-    normalise
-        Zero mean and unit variance of each image before every layer, without parameters.
-    hidden
-        Width of the classifier's dense layer, 0 for none, "auto" for one with colour images only.
+    The parameters are those of `ewa`, but `residual` and `gain` have other defaults: these outputs
+    are averages of values, of order 1 by themselves.
     """
     channels, _, width = input_shape
     modules: list[nn.Module] = [Rows()]

@@ -46,7 +46,7 @@ class SqueezeExcitation(nn.Module):
 
 def _softpool(channels: int, kernel_size: int | None) -> nn.Module:
     """Return attention that stays as it starts, SoftPool (arXiv 2101.00440): every w is 1."""
-    return ElementwiseAttentionPool2d(channels, kernel_size).requires_grad_(False)
+    return ElementwiseAttentionPool2d(channels, kernel_size).requires_grad_(requires_grad=False)
 
 
 def _average(kernel_size: int | None) -> nn.Module:

@@ -39,7 +39,11 @@ def vgg_like(
     layers: list[nn.Module] = []
     for out in WIDTHS:
         for _ in range(2):
-            layers += [nn.Conv2d(channels, out, 3, padding=1), nn.BatchNorm2d(out), nn.ReLU(True)]
+            layers += [
+                nn.Conv2d(channels, out, 3, padding=1),
+                nn.BatchNorm2d(out),
+                nn.ReLU(inplace=True),
+            ]
             channels = out
         layers.append(make_pooling(pool, channels, 2))
     features = channels * (height // 8) * (width // 8)

@@ -2,5 +2,11 @@
 
 from ewa_rs.nn.elementwise_attention_pool2d import ElementwiseAttentionPool2d
 from ewa_rs.nn.elementwise_self_attention import ElementwiseSelfAttention
+from ewa_rs.nn.layer import AttentionLayer, ExportableLayer
 
-__all__ = ["ElementwiseAttentionPool2d", "ElementwiseSelfAttention"]
+__all__ = [
+    "AttentionLayer",
+    "ElementwiseAttentionPool2d",
+    "ElementwiseSelfAttention",
+    "ExportableLayer",
+]

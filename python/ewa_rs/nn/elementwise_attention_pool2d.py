@@ -129,6 +129,10 @@ class ElementwiseAttentionPool2d(nn.Module):
             x.shape
         )
 
+    def prepare_for_export(self) -> None:
+        """Compute by PyTorch's own operations: other runtimes have no kernels of this package."""
+        self.backend = "torch"
+
     def extra_repr(self) -> str:
         """Return the sizes, and the settings that differ from the defaults."""
         shown = [f"{self.channels}", f"kernel_size={self.kernel_size}", f"stride={self.stride}"]

@@ -118,7 +118,7 @@ class ElementwiseSelfAttention(nn.Module):
         """Return the weights that `forward` gives the elements of `x`."""
         return self._attend(x, return_weights=True)[1]
 
-    def _attend(self, x: Tensor, return_weights: bool) -> Tensor | tuple[Tensor, Tensor]:
+    def _attend(self, x: Tensor, *, return_weights: bool) -> Tensor | tuple[Tensor, Tensor]:
         ndim = len(self.feature_shape)
         if x.ndim < ndim or tuple(x.shape[x.ndim - ndim :]) != self.feature_shape:
             raise ValueError(
@@ -133,6 +133,10 @@ class ElementwiseSelfAttention(nn.Module):
         settings = (None, self.axis, self.scale, self.residual)
         found = OPERATOR.call(inputs, *settings, None, return_weights, self.backend)
         return cast("Tensor | tuple[Tensor, Tensor]", found)
+
+    def prepare_for_export(self) -> None:
+        """Compute by PyTorch's own operations: other runtimes have no kernels of this package."""
+        self.backend = "torch"
 
     def extra_repr(self) -> str:
         """Return the settings that differ from the defaults."""

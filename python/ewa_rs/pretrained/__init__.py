@@ -10,7 +10,7 @@ import json
 import struct
 from pathlib import Path
 
-from ewa_rs.inference.info import CheckpointInfo
+from ewa_rs.utils.checkpoint_info import CheckpointInfo
 
 _FOLDER = Path(__file__).parent
 
@@ -44,7 +44,7 @@ def pretrained_path(model: str, data: str) -> Path:
     """
     path = _FOLDER / f"{model}-{data}.safetensors"
     if (model, data) not in map(_split, _FOLDER.glob("*.safetensors")):
-        raise ValueError(f"pretrained: expected {_choices()}, got {model}/{data}")
+        raise ValueError(f"pretrained: expected {_available()}, got {model}/{data}")
     return path
 
 
@@ -68,7 +68,7 @@ def find_pretrained(name: str) -> Path:
     for model, data in list_pretrained():
         if data == name:
             return pretrained_path(model, data)
-    raise ValueError(f"pretrained: expected {_choices()}, got {name!r}")
+    raise ValueError(f"pretrained: expected {_available()}, got {name!r}")
 
 
 def pretrained_info(model: str, data: str) -> CheckpointInfo:
@@ -85,5 +85,5 @@ def _split(path: Path) -> tuple[str, str]:
     return model, data
 
 
-def _choices() -> str:
+def _available() -> str:
     return "one of " + ", ".join("/".join(pair) for pair in list_pretrained())

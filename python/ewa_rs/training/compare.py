@@ -12,8 +12,8 @@ from typing import Any
 from ewa_rs.models import model_options
 from ewa_rs.training.config import TrainConfig
 from ewa_rs.training.distributed import world_size
+from ewa_rs.training.lock import locked
 from ewa_rs.training.loop import OnEvent, train
-from ewa_rs.training.sweep.claim import claimed
 from ewa_rs.training.sweep.plan import Network, Sweep
 from ewa_rs.training.sweep.results import draw_attentions, write_results
 
@@ -117,7 +117,7 @@ def compare(comparison: Comparison, *, on_event: OnEvent | None = None) -> dict[
             if on_event:
                 about = {"model": task.label, "seed": task.config.seed, "finished": task.finished}
                 on_event({"event": "run", "number": number, "total": len(tasks), **about})
-            with claimed(task.folder.path):
+            with locked(task.folder.path):
                 train(task.config, on_event=on_event)
     finally:
         results = write_results(sweep)

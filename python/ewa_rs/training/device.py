@@ -1,32 +1,14 @@
-"""Where and in which precision a network runs."""
+"""In which precision and memory format a network runs."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import get_args
 
 import torch
 from torch import nn
 
 from ewa_rs.training.config import Precision
-
-
-def resolve_device(name: str) -> torch.device:
-    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:i`` into a device that is there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    unknown = ValueError(f"device: expected auto, cpu, cuda or cuda:i, got {name!r}")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise unknown from error
-    if device.type not in ("cpu", "cuda"):
-        raise unknown
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f"device: {name} asked for, {torch.cuda.device_count()} CUDA devices found"
-        )
-    return device
+from ewa_rs.utils.processor import cpu_flags
 
 
 def has_convolutions(model: nn.Module) -> bool:
@@ -53,22 +35,12 @@ def resolve_precision(name: str, device: torch.device, model: nn.Module) -> str:
     return "bf16" if device.type == "cpu" and cpu_has_bf16() else "fp32"
 
 
-def cpu_flags() -> frozenset[str]:
-    """Return the features that Linux lists for the CPU; empty elsewhere."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return frozenset()
-    lines = (line for line in text.splitlines() if line.startswith(("flags", "Features")))
-    return frozenset(next(lines, "").partition(":")[2].split())
-
-
 def cpu_has_bf16() -> bool:
     """Whether the CPU multiplies bfloat16 by itself (AVX-512 BF16 or AMX)."""
     return not cpu_flags().isdisjoint({"avx512_bf16", "amx_bf16"})
 
 
-def pick_memory_format(channels_last: bool, model: nn.Module) -> torch.memory_format:
+def pick_memory_format(model: nn.Module, *, channels_last: bool) -> torch.memory_format:
     """Return channels-last where it is asked for and there are convolutions to gain by it."""
     wanted = channels_last and has_convolutions(model)
     return torch.channels_last if wanted else torch.contiguous_format

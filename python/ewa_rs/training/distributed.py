@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ewa_rs.training.device import resolve_device
+from ewa_rs.utils.device import resolve_device
 
 T = TypeVar("T")
 
@@ -87,7 +87,7 @@ class World:
         nn.SyncBatchNorm.convert_sync_batchnorm(model)
         return DistributedDataParallel(model, device_ids=[device])
 
-    def spread(self, buffers: Iterable[Tensor]) -> None:
+    def broadcast(self, buffers: Iterable[Tensor]) -> None:
         """Give all processes rank 0's running averages."""
         if self.size > 1:
             for buffer in buffers:

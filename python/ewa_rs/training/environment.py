@@ -9,9 +9,8 @@ from typing import Any
 import numpy
 import torch
 
-import ewa_rs
 from ewa_rs import _core
-from ewa_rs.processor import cores, cpu_model
+from ewa_rs.utils.processor import cores, cpu_model
 
 
 def environment() -> dict[str, Any]:
@@ -25,7 +24,7 @@ def hardware() -> dict[str, Any]:
         "cpu": cpu_model(),
         "cores": cores(),
         "threads": torch.get_num_threads(),
-        "ewa_rs_threads": ewa_rs.get_num_threads(),
+        "ewa_rs_threads": _core.get_num_threads(),
         "simd": _core.simd(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
     }
@@ -37,7 +36,7 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "numpy": numpy.__version__,
-        "ewa_rs": ewa_rs.__version__,
+        "ewa_rs": _core.__version__,
     }
 
 

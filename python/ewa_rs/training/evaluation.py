@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ewa_rs.training.batches import Normaliser
+from ewa_rs.training.data.batches import Normaliser
+from ewa_rs.training.data.sources import Split
 from ewa_rs.training.distributed import ALONE, World
-from ewa_rs.training.metrics import confusion_matrix, summary
-from ewa_rs.training.sources import Split
+from ewa_rs.training.metrics import class_scores, confusion_matrix
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _BATCH = 512
@@ -55,4 +55,4 @@ def evaluate(
     confusion = confusion_matrix(logits.argmax(1), labels, len(class_names))
     loss = F.cross_entropy(logits.double(), labels, reduction="sum")
     mean = world.sum(loss).item() / len(split)
-    return {"loss": mean, **summary(world.sum(confusion), class_names)}
+    return {"loss": mean, **class_scores(world.sum(confusion), class_names)}

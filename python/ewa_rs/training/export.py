@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from ewa_rs.inference.onnx import INPUT, OUTPUT
-from ewa_rs.nn import ElementwiseAttentionPool2d, ElementwiseSelfAttention
+from ewa_rs.nn.layer import ExportableLayer
 from ewa_rs.training.checkpoint import load_checkpoint
-from ewa_rs.training.files import atomic_path
+from ewa_rs.utils.files import atomic_path
 
 OPSETS = range(18, 24)
 
@@ -51,8 +51,8 @@ def export_onnx(checkpoint: str | Path, output: str | Path, *, opset: int = 18) 
         raise ValueError(f"opset: expected {OPSETS[0]} to {OPSETS[-1]}, got {opset}")
     model, info = load_checkpoint(checkpoint)
     for module in model.modules():
-        if isinstance(module, (ElementwiseAttentionPool2d, ElementwiseSelfAttention)):
-            module.backend = "torch"  # ONNX has no operator for the Rust kernels
+        if isinstance(module, ExportableLayer):
+            module.prepare_for_export()
     try:
         program = _to_onnx(model, info.input_shape, opset)
     except (RuntimeError, torch.onnx.OnnxExporterError) as error:

@@ -14,21 +14,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ewa_rs.models import create_model
-from ewa_rs.training.batches import Normaliser, augment
+from ewa_rs.models.registry import with_backend
 from ewa_rs.training.checkpoint import load_state, save_checkpoint, save_state
 from ewa_rs.training.config import TrainConfig
 from ewa_rs.training.data import Split
+from ewa_rs.training.data.batches import Normaliser, augment
 from ewa_rs.training.device import pick_memory_format, resolve_precision
 from ewa_rs.training.distributed import ALONE, World, check_batch_size, join, own_device
 from ewa_rs.training.environment import environment, peak_memory
 from ewa_rs.training.evaluation import autocast, evaluate
-from ewa_rs.training.files import write_json
 from ewa_rs.training.metrics import Totals, best_epoch
 from ewa_rs.training.optimizer import make_optimizer
 from ewa_rs.training.run_folder import RunFolder, default_output, tensorboard
-from ewa_rs.training.setup import checkpoint_info, configured_data, epoch_seed, known_options
+from ewa_rs.training.setup import checkpoint_info, configured_data, epoch_seed
+from ewa_rs.utils.files import write_json
 
 OnEvent = Callable[[dict[str, Any]], None]
+#: Parts of a run whose states are stored after every epoch.
+_STATEFUL = ("model", "optimizer", "schedule", "scaler")
 
 
 def train(
@@ -69,7 +72,7 @@ def train(
         if result is None:
             run = Run(config, folder, on_event or (lambda event: None), world)
             world.from_first(lambda: folder.create(config))  # only now: all settings fit
-            result = run.finish(test)
+            result = run.finish(test=test)
     return result
 
 
@@ -84,14 +87,12 @@ class Run:
         self.data = data = world.first_on_each_node(lambda: configured_data(config))
         self.info = checkpoint_info(config, data)
         torch.manual_seed(config.seed)
-        self.model = create_model(
-            config.model,
-            input_shape=data.input_shape,
-            num_classes=len(data.class_names),
-            **known_options(config),
-        ).to(self.device)
+        options = with_backend(config.model, config.model_options, config.backend)
+        shape, classes = data.input_shape, len(data.class_names)
+        model = create_model(config.model, input_shape=shape, num_classes=classes, **options)
+        self.model = model.to(self.device)
         self.precision = resolve_precision(config.precision, self.device, self.model)
-        memory_format = pick_memory_format(config.channels_last, self.model)
+        memory_format = pick_memory_format(self.model, channels_last=config.channels_last)
         self.model.to(memory_format=memory_format)
         self.normalise = Normaliser(data.mean, data.std, self.device, memory_format)
         self.train_split, self.val_split = data.train.to(self.device), data.val.to(self.device)
@@ -110,7 +111,7 @@ class Run:
         if config.compile:
             self.forward = torch.compile(self.forward)
 
-    def finish(self, test: bool = True) -> dict[str, Any]:
+    def finish(self, *, test: bool = True) -> dict[str, Any]:
         """Train the epochs that are left, test, and write the result."""
         self.fit()
         result = self._score("test" if test else "val")
@@ -123,18 +124,11 @@ class Run:
 
     def fit(self) -> list[dict[str, Any]]:
         """Train the epochs that are left; return the lines of all of them."""
-        self._tell(
-            "start",
-            epoch=len(self.history),
-            epochs=self.config.epochs,
-            steps=self.steps,
-            parameters=self._parameters(),
-            device=str(self.device),
-            precision=self.precision,
-            processes=self.world.size,
-        )
-        with tensorboard(self.config, self.folder, len(self.history)) as write_scalars:
-            for epoch in range(len(self.history) + 1, self.config.epochs + 1):
+        done, epochs, size = len(self.history), self.config.epochs, self._parameters()
+        about = {"epoch": done, "epochs": epochs, "steps": self.steps, "parameters": size}
+        self._tell("start", **about, **self._place())
+        with tensorboard(self.config, self.folder, done) as write_scalars:
+            for epoch in range(done + 1, epochs + 1):
                 line = self._train_epoch(epoch) | self._validate()
                 self.history.append(line)
                 if self.world.rank == 0:
@@ -160,7 +154,7 @@ class Run:
             totals.add(loss, logits, labels)
             self._tell("step", epoch=epoch, step=step + 1)
         loss_mean, accuracy = totals.means(self.world)
-        self.world.spread(self.model.buffers())
+        self.world.broadcast(self.model.buffers())
         if not math.isfinite(loss_mean):
             raise FloatingPointError(f"epoch {epoch}: the training loss is {loss_mean}; lower --lr")
         seconds = time.perf_counter() - start
@@ -207,9 +201,7 @@ class Run:
             "seconds_per_epoch": statistics.median(seconds),
             "total_seconds": sum(seconds),
             "peak_memory_bytes": peak_memory(),
-            "device": str(self.device),
-            "precision": self.precision,
-            "processes": self.world.size,
+            **self._place(),
             **environment(),
             "command": self.config.command(),
             "config": self.config.to_dict(),
@@ -218,6 +210,10 @@ class Run:
     def _evaluate(self, split: Split) -> dict[str, Any]:
         names = self.data.class_names
         return evaluate(self.model, split, self.normalise, names, self.precision, self.world)
+
+    def _place(self) -> dict[str, Any]:
+        device, processes = str(self.device), self.world.size
+        return {"device": device, "precision": self.precision, "processes": processes}
 
     def _parameters(self) -> int:
         return sum(p.numel() for p in self.parameters)
@@ -245,12 +241,7 @@ class Run:
             raise ValueError(f"{path}: not of this run ({error})") from error
 
     def _stateful(self) -> dict[str, Any]:
-        return {
-            "model": self.model,
-            "optimizer": self.optimizer,
-            "schedule": self.schedule,
-            "scaler": self.scaler,
-        }
+        return {name: getattr(self, name) for name in _STATEFUL}
 
     def _tell(self, event: str, **details: Any) -> None:
         if self.world.rank == 0:

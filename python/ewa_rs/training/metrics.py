@@ -44,7 +44,7 @@ def confusion_matrix(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
     return counts.view(classes, classes)
 
 
-def summary(confusion: Tensor, class_names: tuple[str, ...]) -> dict[str, Any]:
+def class_scores(confusion: Tensor, class_names: tuple[str, ...]) -> dict[str, Any]:
     """Return accuracy, accuracy of each class (None without images) and the matrix, for JSON."""
     counts = confusion.tolist()
     sizes = [sum(row) for row in counts]

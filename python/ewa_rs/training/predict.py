@@ -1,20 +1,18 @@
-"""What a checkpoint says about images, and how well it does on a data set."""
+"""How well a checkpoint does on a data set."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from ewa_rs.inference import Classifier
-from ewa_rs.training.batches import Normaliser
-from ewa_rs.training.checkpoint import load_checkpoint
+from ewa_rs.inference.torch import load_checkpoint, load_classifier
 from ewa_rs.training.data import load_data
-from ewa_rs.training.device import resolve_device, resolve_precision
+from ewa_rs.training.data.batches import Normaliser
+from ewa_rs.training.device import resolve_precision
 from ewa_rs.training.evaluation import evaluate
+from ewa_rs.utils.device import resolve_device
+
+__all__ = ["evaluate_checkpoint", "load_classifier"]
 
 
 def evaluate_checkpoint(
@@ -61,9 +59,8 @@ def evaluate_checkpoint(
         seed=info.seed,
     )
     if loaded.input_shape != info.input_shape or loaded.class_names != info.class_names:
-        raise ValueError(
-            f"{checkpoint}: trained on {_describe(info)}, but {loaded.name} has {_describe(loaded)}"
-        )
+        trained, given = _shape_and_classes(info), _shape_and_classes(loaded)
+        raise ValueError(f"{checkpoint}: trained on {trained}, but {loaded.name} has {given}")
     chosen = getattr(loaded, split).to(where)
     if not len(chosen):
         raise ValueError(f"split: {loaded.name} has no images in {split}")
@@ -74,22 +71,7 @@ def evaluate_checkpoint(
     return about | scores
 
 
-def load_classifier(
-    checkpoint: str | Path, *, device: str = "auto", backend: str | None = None
-) -> Classifier:
-    """Load a checkpoint of any network as `ewa_rs.inference.load` does, but run it by PyTorch."""
-    where = resolve_device(device)
-    model, info = load_checkpoint(checkpoint, where, backend)
-
-    @torch.inference_mode()
-    def run(x: NDArray[np.float32]) -> NDArray[np.float32]:
-        logits: NDArray[np.float32] = model(torch.from_numpy(x).to(where)).cpu().numpy()
-        return logits
-
-    return Classifier(info, "torch", run)
-
-
-def _describe(thing: Any) -> str:
+def _shape_and_classes(thing: Any) -> str:
     shape = "×".join(map(str, thing.input_shape))
     return (
         f"{shape} images of {len(thing.class_names)} classes ({', '.join(thing.class_names[:3])}…)"

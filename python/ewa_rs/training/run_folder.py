@@ -10,16 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ewa_rs.training.config import TrainConfig, portable_data_name
-from ewa_rs.training.files import read_json, write_json, write_text
+from ewa_rs.utils.files import read_json, write_json, write_text
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The files of one run.
-
-    ``config.json`` its settings, ``epochs.jsonl`` a line an epoch, ``last.safetensors`` and
-    ``best.safetensors`` weights, ``state.pt`` what resuming needs, ``result.json`` the end.
-    """
+    """The files of one run."""
 
     path: Path
 

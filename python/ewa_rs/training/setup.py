@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ewa_rs.models import model_options
-from ewa_rs.models.registry import with_backend
 from ewa_rs.training.checkpoint import CheckpointInfo
 from ewa_rs.training.config import TrainConfig
 from ewa_rs.training.data import DataSet, load_data
-
-
-def known_options(config: TrainConfig) -> dict[str, Any]:
-    """Return the network's options; ``backend`` goes to those networks that have one."""
-    return with_backend(config.model, config.model_options, config.backend)
 
 
 def configured_data(config: TrainConfig) -> DataSet:
@@ -31,10 +23,11 @@ def configured_data(config: TrainConfig) -> DataSet:
 
 
 def checkpoint_info(config: TrainConfig, data: DataSet) -> CheckpointInfo:
-    """Return what the run's checkpoints say of themselves."""
+    """Return what the run's checkpoints say of themselves: not where it runs, but all options."""
+    defaults = {k: v for k, v in model_options(config.model).items() if k != "backend"}
     return CheckpointInfo(
         model=config.model,
-        model_options=_all_options(config),
+        model_options={**defaults, **config.to_dict()["model_options"]},
         input_shape=data.input_shape,
         class_names=data.class_names,
         mean=data.mean,
@@ -45,12 +38,6 @@ def checkpoint_info(config: TrainConfig, data: DataSet) -> CheckpointInfo:
         image_size=config.image_size,
         channels=config.channels,
     )
-
-
-def _all_options(config: TrainConfig) -> dict[str, Any]:
-    """Return the network's options, defaults of this version included; but not where it runs."""
-    defaults = {k: v for k, v in model_options(config.model).items() if k != "backend"}
-    return {**defaults, **config.to_dict()["model_options"]}
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

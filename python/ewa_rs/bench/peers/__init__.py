@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from ewa_rs.bench.cases import Array, Problem
+from ewa_rs.bench.cases import OPERANDS, Array, Problem
 
 
 class NotForThis(Exception):
@@ -74,8 +74,6 @@ PEERS = (
 
 def named(problem: Problem, values: Any) -> dict[str, Array]:
     """Name an output and the gradients behind it, all dense."""
-    from ewa_rs.bench.cases import OPERANDS
-
     names = ("y", *OPERANDS[problem.case.op])
     results = {}
     for name, value in zip(names, values, strict=False):

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import ewa_rs
+import importlib
+from collections.abc import Callable
+from typing import Any
+
 from ewa_rs.bench.cases import Problem
 from ewa_rs.bench.peers import Runner
 
 
+def _op(problem: Problem) -> Callable[..., Any]:
+    name = problem.case.op
+    function: Callable[..., Any] = getattr(importlib.import_module(f"ewa_rs.ops.{name}"), name)
+    return function
+
+
 def forward(problem: Problem) -> Runner:
     """Forward; the output is allocated anew each time."""
-    function, inputs = getattr(ewa_rs, problem.case.op), problem.inputs
+    function, inputs = _op(problem), problem.inputs
     axis, mask = problem.case.axis, problem.mask
     return Runner(lambda: function(*inputs, axis=axis, mask=mask), lambda y: {"y": y})
 
 
 def into_out(problem: Problem) -> Runner:
     """Forward into `out`."""
-    function, inputs = getattr(ewa_rs, problem.case.op), problem.inputs
+    function, inputs = _op(problem), problem.inputs
     axis, mask, out = problem.case.axis, problem.mask, problem.empty()
     return Runner(lambda: function(*inputs, axis=axis, mask=mask, out=out), lambda y: {"y": y})
 
@@ -27,6 +36,6 @@ def training(problem: Problem) -> Runner:
 
     from ewa_rs.bench.peers.torch_peer import training_runner
 
-    function, axis = getattr(ewa_rs, problem.case.op), problem.case.axis
+    function, axis = _op(problem), problem.case.axis
     mask = None if problem.mask is None else torch.from_numpy(problem.mask)
     return training_runner(problem, lambda *inputs: function(*inputs, axis=axis, mask=mask))

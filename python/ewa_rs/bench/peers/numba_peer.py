@@ -28,7 +28,7 @@ def _three_axes(problem: Problem, name: str) -> Array:
     return x.reshape([math.prod(part) for part in parts])
 
 
-class Buffers:
+class NumbaCall:
     """The op on operands of three axes, with its results."""
 
     def __init__(self, problem: Problem) -> None:
@@ -101,11 +101,11 @@ class Buffers:
 
 def forward(problem: Problem) -> Runner:
     """Forward."""
-    buffers = Buffers(problem)
-    return Runner(buffers.forward, lambda y: buffers.results([y]))
+    call = NumbaCall(problem)
+    return Runner(call.forward, lambda y: call.results([y]))
 
 
 def training(problem: Problem) -> Runner:
     """Forward and backward."""
-    buffers = Buffers(problem)
-    return Runner(buffers.training, buffers.results)
+    call = NumbaCall(problem)
+    return Runner(call.training, call.results)

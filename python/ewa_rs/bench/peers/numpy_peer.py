@@ -9,7 +9,7 @@ from ewa_rs.bench.peers import NotForThis, Runner, named
 from ewa_rs.ops.elementwise_attention.reference import sum_to
 
 
-class Buffers:
+class NumpyCall:
     """The op with its buffers."""
 
     def __init__(self, problem: Problem) -> None:
@@ -65,9 +65,9 @@ class Buffers:
 
 def forward(problem: Problem) -> Runner:
     """Forward."""
-    return Runner(Buffers(problem).forward, lambda y: named(problem, [y]))
+    return Runner(NumpyCall(problem).forward, lambda y: named(problem, [y]))
 
 
 def training(problem: Problem) -> Runner:
     """Forward and backward."""
-    return Runner(Buffers(problem).training, lambda values: named(problem, values))
+    return Runner(NumpyCall(problem).training, lambda values: named(problem, values))

@@ -40,7 +40,7 @@ from typing import Any
 from ewa_rs.models import model_options
 from ewa_rs.training.config import TrainConfig
 from ewa_rs.training.sweep.plan import Network, Sweep
-from ewa_rs.training.sweep.schema import Table, setting_types
+from ewa_rs.training.sweep.schema import TomlTable, setting_types
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -62,14 +62,8 @@ def read_sweep(
 ) -> Sweep:
     """Read the file of a sweep.
 
-    Parameters
-    ----------
-    path
-        The file.
-    output, test
-        Instead of what the file says.
-    place
-        Settings of the recipe instead of the file's, of those that say where a run happens.
+    `output` and `test` are taken instead of what the file says, `place` instead of the settings of
+    its recipe that say where a run happens.
 
     Raises
     ------
@@ -78,15 +72,15 @@ def read_sweep(
     OSError
         If the file cannot be read.
     """
-    top = Table(_parse(path), str(path), _SWEEP)
+    top = TomlTable(_parse(path), str(path), _SWEEP)
     recipe = top.table("recipe", _RECIPE)
-    with recipe.objections():
+    with recipe.located_errors():
         config = TrainConfig(**recipe.values | place)
     words = ["--output", str(output)] if output and not output.is_absolute() else []
     words += [] if test is None else ["--test" if test else "--no-test"]
     networks = [row for table in _network_tables(top) for row in _rows(table, top, config)]
     file = path.name if path.is_absolute() else path.as_posix()
-    with top.objections():
+    with top.located_errors():
         return Sweep(
             networks=networks,
             output=output or Path(top.values.get("output", f"runs/{path.stem}")),
@@ -104,7 +98,7 @@ def _parse(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: not TOML ({error})") from error
 
 
-def _network_tables(top: Table) -> Iterator[Table]:
+def _network_tables(top: TomlTable) -> Iterator[TomlTable]:
     tables = top.values.get("networks", [])
     if not tables:
         raise top.error("networks", "expected at least one [[networks]], got none")
@@ -112,15 +106,15 @@ def _network_tables(top: Table) -> Iterator[Table]:
         name = f"networks[{number}]"
         if not isinstance(values, dict):
             raise top.error(name, f"expected a table, got {values!r}")
-        yield Table(values, f"{top.where}: {name}", _NETWORK | _OF_A_ROW)
+        yield TomlTable(values, f"{top.where}: {name}", _NETWORK | _OF_A_ROW)
 
 
-def _rows(table: Table, top: Table, recipe: TrainConfig) -> Iterator[Network]:
+def _rows(table: TomlTable, top: TomlTable, recipe: TrainConfig) -> Iterator[Network]:
     """Make the rows of a network: one, or one for each combination of its grid."""
     model = table.values.get("model")
     if model is None:
         raise table.error("model", "missing; the network's name, see ewa info")
-    with table.objections():
+    with table.located_errors():
         known = model_options(model)
     options = table.table("options", dict.fromkeys(known, object)).values
     own = {name: value for name, value in table.values.items() if name in _OF_A_ROW}
@@ -133,11 +127,11 @@ def _rows(table: Table, top: Table, recipe: TrainConfig) -> Iterator[Network]:
         settings |= {"model": model, "model_options": {**options, **more}}
         label = ", ".join([table.values.get("name", model), *map(_shown, chosen.items())])
         seeds = table.values.get("seeds", top.values.get("seeds", 1))
-        with table.objections():
+        with table.located_errors():
             yield Network(label, replace(recipe, **settings), seeds)
 
 
-def _grid(table: Table, takes: dict[str, Any]) -> dict[str, list[Any]]:
+def _grid(table: TomlTable, takes: dict[str, Any]) -> dict[str, list[Any]]:
     """Read a grid: the values of each setting, whose options may be a table of their own."""
     values = dict(table.values.get("grid", {}))
     nested = values.pop("options", {})
@@ -149,7 +143,7 @@ def _grid(table: Table, takes: dict[str, Any]) -> dict[str, list[Any]]:
         if not isinstance(choices, list) or not choices:
             raise ValueError(f"{where}: {name}: expected a list of values, got {choices!r}")
         for choice in choices:
-            Table({name: choice}, where, takes)
+            TomlTable({name: choice}, where, takes)
     return values
 
 

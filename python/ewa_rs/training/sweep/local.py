@@ -26,15 +26,7 @@ class _Running:
 
 
 class LocalEngine:
-    """Runs tasks in processes of their own, which end when this one does.
-
-    Parameters
-    ----------
-    jobs
-        How many at a time.
-    threads
-        Of each.
-    """
+    """Runs so many tasks at a time in processes of their own, which end when this one does."""
 
     def __init__(self, jobs: int, threads: int) -> None:
         self.jobs, self.threads = jobs, threads

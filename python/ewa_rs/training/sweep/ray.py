@@ -20,17 +20,8 @@ _RETRIES = 3
 class RayEngine:
     """Runs tasks on the Ray cluster of RAY_ADDRESS, else on one that runs here, else on a new one.
 
-    Parameters
-    ----------
-    jobs
-        How many are handed to Ray at a time; None: all, and it decides.
-    threads
-        Of each, and the cores that Ray sets aside for it.
-
-    Raises
-    ------
-    ValueError
-        If Ray is not installed.
+    `jobs` are handed to Ray at a time, all where it is None, and Ray decides; it sets aside as many
+    cores for each as it has threads. A ValueError says that Ray is not installed.
     """
 
     def __init__(self, jobs: int | None, threads: int) -> None:

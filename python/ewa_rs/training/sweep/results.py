@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ewa_rs.training.attention import draw_attention, has_attention
 from ewa_rs.training.checkpoint import load_checkpoint
-from ewa_rs.training.confusion import confusion_picture
-from ewa_rs.training.data import load_data
-from ewa_rs.training.files import read_json
 from ewa_rs.training.report import read_run, write_report, write_table
+from ewa_rs.training.report.attention import draw_attention, has_attention
+from ewa_rs.training.report.confusion import confusion_picture
+from ewa_rs.training.setup import configured_data
 from ewa_rs.training.sweep.plan import Sweep
+from ewa_rs.utils.files import read_json
 
 
 def collect(sweep: Sweep) -> dict[str, Any]:
@@ -68,9 +68,6 @@ def draw_attentions(sweep: Sweep) -> None:
         if task.config.seed == 0 and task.finished and task.folder.last.exists():
             model, info = load_checkpoint(task.folder.last)
             if has_attention(model):
-                c = task.config
-                data = data or load_data(
-                    c.data, c.data_dir, image_size=c.image_size, channels=c.channels
-                )
+                data = data or configured_data(task.config)
                 name = task.folder.path.name.removesuffix("-seed0")
                 draw_attention(model, info, data, sweep.output / f"attention-{name}.png")

@@ -7,7 +7,7 @@ from collections import deque
 from typing import Any, Protocol
 
 from ewa_rs.training.data import load_data
-from ewa_rs.training.sweep.claim import holder, is_claimed
+from ewa_rs.training.lock import holder, is_locked
 from ewa_rs.training.sweep.engine import Engine
 from ewa_rs.training.sweep.plan import Sweep
 from ewa_rs.training.sweep.results import (
@@ -49,19 +49,8 @@ def run_sweep(
     A sweep that is stopped, by Ctrl-C or a crash, loses nothing but epochs that were not over; the
     same call goes on from there. A run that fails does not keep the others from being made.
 
-    Parameters
-    ----------
-    sweep
-        What to run.
-    engine
-        What runs it.
-    watcher
-        Told how it goes.
-
-    Returns
-    -------
-    results, failures
-        What results.json holds; why runs failed.
+    The watcher is told how it goes. What is returned is what results.json holds, and why runs
+    failed.
 
     Raises
     ------
@@ -71,7 +60,9 @@ def run_sweep(
     tasks = sweep.tasks()
     todo = [task for task in tasks if not task.finished]
     if todo:
-        _load_once(todo[0])
+        # Before any process does: one download, one message if there is none.
+        c = todo[0].config
+        load_data(c.data, c.data_dir, image_size=c.image_size, channels=c.channels)
     watcher.begin(tasks, todo, engine.describe())
     scheduler = _Scheduler(sweep, engine, watcher)
     try:
@@ -82,12 +73,6 @@ def run_sweep(
     draw_confusion(sweep)
     draw_attentions(sweep)
     return results, scheduler.failures
-
-
-def _load_once(task: Task) -> None:
-    """Load the data before any process does: one download, one message if there is none."""
-    c = task.config
-    load_data(c.data, c.data_dir, image_size=c.image_size, channels=c.channels)
 
 
 class _Scheduler:
@@ -117,7 +102,7 @@ class _Scheduler:
             self.taken = [(when, task) for when, task in self.taken if when > now]
 
     def _start(self, task: Task) -> None:
-        if is_claimed(task.folder.path):
+        if is_locked(task.folder.path):
             self._end(task, Outcome("taken", holder(task.folder.path)))
         elif task.finished:
             self._end(task, Outcome("finished"))

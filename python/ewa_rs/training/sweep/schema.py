@@ -23,18 +23,11 @@ _WORDS = {
 }
 
 
-class Table:
+class TomlTable:
     """A table, its keys and values checked.
 
-    Parameters
-    ----------
-    values
-        What the file has.
-    where
-        The file, and the place in it, for messages.
-    kinds
-        Each key that is known, and the type of its value: a class or a type hint; ``object`` takes
-        anything.
+    `where` is the file and the place in it, for messages. `kinds` has each key that is known with
+    the type of its value: a class or a type hint; ``object`` takes anything.
     """
 
     def __init__(self, values: dict[str, Any], where: str, kinds: Mapping[str, Any]) -> None:
@@ -47,12 +40,12 @@ class Table:
             if not _fits(value, kinds[name]):
                 raise self.error(name, f"expected {_words(kinds[name])}, got {value!r}")
 
-    def table(self, name: str, kinds: Mapping[str, Any]) -> Table:
+    def table(self, name: str, kinds: Mapping[str, Any]) -> TomlTable:
         """Return a table within this one, empty if it is not there."""
-        return Table(self.values.get(name, {}), f"{self.where}: {name}", kinds)
+        return TomlTable(self.values.get(name, {}), f"{self.where}: {name}", kinds)
 
     @contextmanager
-    def objections(self) -> Iterator[None]:
+    def located_errors(self) -> Iterator[None]:
         """Tell the place as well where something is made of the values and they do not fit."""
         try:
             yield
@@ -70,14 +63,14 @@ def setting_types() -> dict[str, Any]:
     return {name: hint for name, hint in hints.items() if name not in _NOT_IN_A_FILE}
 
 
-def _choices(hint: Any) -> tuple[Any, ...]:
+def _alternatives(hint: Any) -> tuple[Any, ...]:
     """Return the types that a hint admits; TOML has nothing that would be None."""
     union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
     return tuple(t for t in typing.get_args(hint) if t is not type(None)) if union else (hint,)
 
 
 def _fits(value: object, hint: Any) -> bool:
-    return any(_is(value, kind) for kind in _choices(hint))
+    return any(_is(value, kind) for kind in _alternatives(hint))
 
 
 def _is(value: object, kind: Any) -> bool:
@@ -90,7 +83,7 @@ def _is(value: object, kind: Any) -> bool:
 
 def _words(hint: Any) -> str:
     names = []
-    for kind in _choices(hint):
+    for kind in _alternatives(hint):
         literal = typing.get_origin(kind) is typing.Literal
         names.append("one of " + ", ".join(typing.get_args(kind)) if literal else _WORDS[kind])
     return " or ".join(names)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from ewa_rs.training.config import TrainConfig
+from ewa_rs.training.lock import try_lock
 from ewa_rs.training.run_folder import RunFolder
-from ewa_rs.training.sweep.claim import claim
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class Outcome:
 
 def execute(task: Task, threads: int) -> Outcome:
     """Make a run, or go on with it, in this process with so many threads."""
-    with claim(task.folder.path) as ours:
+    with try_lock(task.folder.path) as ours:
         if not ours:
             return Outcome("taken")
         log = task.folder.path / "log.txt"
@@ -62,7 +62,7 @@ def execute(task: Task, threads: int) -> Outcome:
             train(task.config, test=task.test)
         except Exception as error:
             _log(log, f"failed\n{traceback.format_exc()}")
-            return Outcome("failed", _describe(error))
+            return Outcome("failed", _message(error))
         _log(log, "finished")
         return Outcome("finished")
 
@@ -72,13 +72,13 @@ def _limit_threads(threads: int) -> None:
         os.environ[name] = str(threads)
     import torch
 
-    import ewa_rs
+    from ewa_rs._core import set_num_threads
 
     torch.set_num_threads(threads)
-    ewa_rs.set_num_threads(threads)
+    set_num_threads(threads)
 
 
-def _describe(error: Exception) -> str:
+def _message(error: Exception) -> str:
     message = " ".join(str(error).split())
     if isinstance(error, (ValueError, OSError, FloatingPointError)) and message:
         return message  # these are written for a person to read

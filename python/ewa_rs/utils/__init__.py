@@ -1,0 +1,1 @@
+"""What several parts of the package share; it imports none of them."""
