@@ -8,4 +8,5 @@ pub mod layout;
 mod mask;
 pub mod op;
 pub mod ops;
+mod row;
 pub mod schedule;

@@ -5,35 +5,41 @@ use crate::simd::{Element, Float, Packed, Register, Vector};
 
 /// An op: how scores and values come from its inputs, and the inputs' gradients from theirs.
 ///
-/// Scores are in base 2: the logarithm's factor log₂ e is in them.
-/// All methods work on the `n` elements from `i` on of one row (`FULL`: `n` is a register's width).
-#[allow(clippy::missing_safety_doc)]
+/// Scores are in base 2: the logarithm's factor log₂ e is in them. Methods with `i` and `n` work on the `n`
+/// elements from `i` on of one row (`FULL`: `n` is a register's width).
 pub trait Op: Copy + Send + Sync {
     type T: Packed;
-    /// The inputs along one row, and where the gradients along one row go.
+    /// The inputs along one row.
     type Inputs: Copy;
-    type Gradients: Copy;
-    /// The number of inputs; they are the first operands.
-    const INPUTS: usize;
+    /// Where the gradients along one row go.
+    type GradSinks: Copy;
 
-    unsafe fn inputs(&self, block: &Block, row: usize) -> Self::Inputs;
-    unsafe fn gradients(&self, block: &Block, row: usize) -> Self::Gradients;
+    fn inputs(&self, block: &Block, row: usize) -> Self::Inputs;
+    fn grad_sinks(&self, block: &Block, row: usize) -> Self::GradSinks;
+    /// # Safety
+    /// The row of the inputs has these elements.
     unsafe fn score<V: Register<Self::T>, const FULL: bool>(
         &self,
         inputs: &Self::Inputs,
         i: usize,
         n: usize,
     ) -> V;
+    /// # Safety
+    /// The row of the inputs has these elements.
     unsafe fn value<V: Register<Self::T>, const FULL: bool>(
         &self,
         inputs: &Self::Inputs,
         i: usize,
         n: usize,
     ) -> V;
-    /// Ask for the cache lines of element `i`, of the inputs and of the gradients.
+    /// Ask for the cache lines of element `i` of the inputs.
     fn prefetch(&self, inputs: &Self::Inputs, i: usize);
-    fn prefetch_gradients(&self, gradients: &Self::Gradients, i: usize);
-    /// What the output is added to, if anything.
+    /// Ask for the cache lines of element `i` of the gradients.
+    fn prefetch_gradients(&self, sinks: &Self::GradSinks, i: usize);
+    /// `y`, added to what the output is added to, if anything.
+    ///
+    /// # Safety
+    /// The row of the inputs has these elements.
     unsafe fn add_residual<V: Register<Self::T>, const FULL: bool>(
         &self,
         y: V,
@@ -43,12 +49,15 @@ pub trait Op: Copy + Send + Sync {
     ) -> V;
     /// Whether the gradients go where they usually do, which a kernel is compiled for.
     fn is_typical(&self, block: &Block) -> bool;
-    /// Store the gradients; `grad` holds those of the output, the scores and the values.
+    /// Store the gradients of the inputs. `TYPICAL`: they go where [`Op::is_typical`] says.
+    ///
+    /// # Safety
+    /// The rows of the inputs and of the sinks have these elements, and nobody else writes there.
     unsafe fn put_gradients<V: Register<Self::T>, const FULL: bool, const TYPICAL: bool>(
         &self,
         inputs: &Self::Inputs,
-        gradients: &Self::Gradients,
-        grad: Grads<V>,
+        sinks: &Self::GradSinks,
+        grads: Grads<V>,
         i: usize,
         n: usize,
     );
@@ -86,8 +95,11 @@ pub const WEIGHTS: usize = 9;
 /// The maximum of each slice's scores, and 1/Σ 2^(score − maximum) (zero where nothing is kept).
 pub const MAXIMUM: usize = 10;
 pub const INVERSE: usize = 11;
-/// The first of the gradients, in the order of the inputs. Y and WEIGHTS then hold the upstream ones.
+/// The first of the gradients, in the order of the inputs.
 pub const GRADIENTS: usize = 12;
+/// In a backward, the gradients of the output and of the weights stand where these stood.
+pub const GRAD_Y: usize = Y;
+pub const GRAD_WEIGHTS: usize = WEIGHTS;
 
 /// The type that an op is computed in.
 pub type Acc<O> = <<O as Op>::T as Element>::Acc;

@@ -1,4 +1,4 @@
-//! Loops that every pass over a block has.
+//! The loop that every pass over a row has.
 
 /// Run `$body` for each register's worth of a range, the last one possibly not full.
 macro_rules! for_registers {
@@ -20,45 +20,4 @@ macro_rules! for_registers {
             $body
         }
     }};
-}
-
-/// A task on all rows of a block that does the same whether lanes are slices or not.
-macro_rules! block_task {
-    ($(#[$doc:meta])* $name:ident { $($field:ident),* } => $row:ident) => {
-        $(#[$doc])*
-        pub struct $name<'a, O: Op> {
-            pub work: Work<'a, O>,
-            $(pub $field: Stats<Acc<O>>,)*
-        }
-
-        impl<O: Op> Task for $name<'_, O> {
-            type Output = ();
-            #[inline(always)]
-            unsafe fn run<I: Isa>(self) {
-                if first!($(self.$field),*).outer_form {
-                    self.run_rows::<Registers<O, I>, true>();
-                } else {
-                    self.run_rows::<Registers<O, I>, false>();
-                }
-            }
-        }
-
-        impl<O: Op> $name<'_, O> {
-            #[inline(always)]
-            unsafe fn run_rows<V: Register<O::T>, const OUTER: bool>(self) {
-                $(let mut $field = Running::<V, OUTER>::load(&self.$field);)*
-                for row in 0..self.work.rows {
-                    let scratch = self.work.scratch.wrapping_add(row * self.work.pitch);
-                    $row::<O, V, OUTER>(&self.work, row, scratch, $(&mut $field),*);
-                }
-                $($field.store();)*
-            }
-        }
-    };
-}
-
-macro_rules! first {
-    ($first:expr $(, $rest:expr)*) => {
-        $first
-    };
 }

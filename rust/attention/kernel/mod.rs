@@ -3,6 +3,8 @@
 //! Each [`Task`] here is compiled once for every instruction set, op and element type; what calls them
 //! (`attend`) is not.
 
+#![deny(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc, clippy::undocumented_unsafe_blocks)]
+
 #[macro_use]
 mod macros;
 
@@ -11,6 +13,7 @@ pub mod columns;
 mod fitting;
 pub mod pieces;
 pub mod rows;
+mod running;
 pub mod saved;
 pub mod short;
 pub mod stats;

@@ -30,14 +30,19 @@ impl Saved {
     }
 
     #[inline(always)]
-    pub unsafe fn at<A>(&self, slice: usize) -> *mut A {
+    pub fn at<A>(&self, slice: usize) -> *mut A {
         self.data.wrapping_offset(slice as isize * self.step).cast()
     }
 
+    /// # Safety
+    /// There are places for these slices.
     #[inline(always)]
     pub unsafe fn set<A>(&self, slice: usize, x: A) {
-        if !self.data.is_null() {
-            *self.at(slice) = x;
+        // SAFETY: the caller's.
+        unsafe {
+            if !self.data.is_null() {
+                *self.at(slice) = x;
+            }
         }
     }
 }
@@ -45,16 +50,21 @@ impl Saved {
 /// The widest register's lanes in memory.
 type InMemory<A> = [A; crate::simd::MAX_LANES];
 
+/// Each lane changed by `f`.
 #[inline(always)]
-pub unsafe fn map<V: Vector>(x: V, f: impl Fn(V::Scalar) -> V::Scalar) -> V {
+pub fn map<V: Vector>(x: V, f: impl Fn(V::Scalar) -> V::Scalar) -> V {
     let mut lanes: InMemory<V::Scalar> = [V::Scalar::ZERO; crate::simd::MAX_LANES];
-    x.store(lanes.as_mut_ptr());
+    // SAFETY: there is room for any register.
+    unsafe { x.store(lanes.as_mut_ptr()) };
     for lane in &mut lanes[..V::LANES] {
         *lane = f(*lane);
     }
-    V::load(lanes.as_ptr())
+    // SAFETY: the same.
+    unsafe { V::load(lanes.as_ptr()) }
 }
 
+/// # Safety
+/// There are places for these slices.
 #[inline(always)]
 pub unsafe fn save<A: Float, V: Vector<Scalar = A> + Lanes<A>>(
     saved: &Saved,
@@ -62,28 +72,36 @@ pub unsafe fn save<A: Float, V: Vector<Scalar = A> + Lanes<A>>(
     i: usize,
     n: usize,
 ) {
-    if saved.is_dense::<V::Scalar>() {
-        return x.store_to::<false>(saved.at(i), n);
-    }
-    let mut lanes: InMemory<V::Scalar> = [V::Scalar::ZERO; crate::simd::MAX_LANES];
-    x.store(lanes.as_mut_ptr());
-    for (lane, &x) in lanes[..n].iter().enumerate() {
-        saved.set(i + lane, x);
+    // SAFETY: the caller's.
+    unsafe {
+        if saved.is_dense::<V::Scalar>() {
+            return x.store_to::<false>(saved.at(i), n);
+        }
+        let mut lanes: InMemory<V::Scalar> = [V::Scalar::ZERO; crate::simd::MAX_LANES];
+        x.store(lanes.as_mut_ptr());
+        for (lane, &x) in lanes[..n].iter().enumerate() {
+            saved.set(i + lane, x);
+        }
     }
 }
 
+/// # Safety
+/// There are places for these slices.
 #[inline(always)]
 pub unsafe fn restore<A: Float, V: Vector<Scalar = A> + Lanes<A>>(
     saved: &Saved,
     i: usize,
     n: usize,
 ) -> V {
-    if saved.is_dense::<V::Scalar>() {
-        return V::load_from::<false>(saved.at(i), n);
+    // SAFETY: the caller's.
+    unsafe {
+        if saved.is_dense::<V::Scalar>() {
+            return V::load_from::<false>(saved.at(i), n);
+        }
+        let mut lanes: InMemory<V::Scalar> = [V::Scalar::ZERO; crate::simd::MAX_LANES];
+        for (lane, x) in lanes[..n].iter_mut().enumerate() {
+            *x = *saved.at(i + lane);
+        }
+        V::load(lanes.as_ptr())
     }
-    let mut lanes: InMemory<V::Scalar> = [V::Scalar::ZERO; crate::simd::MAX_LANES];
-    for (lane, x) in lanes[..n].iter_mut().enumerate() {
-        *x = *saved.at(i + lane);
-    }
-    V::load(lanes.as_ptr())
 }

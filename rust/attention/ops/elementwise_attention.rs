@@ -1,8 +1,9 @@
 //! softmax(scale · q∘k [+ mask]) ∘ v
 
-use crate::attention::block::{Block, GradSink, Known, Source};
+use crate::attention::block::Block;
 use crate::attention::mask::Mask;
 use crate::attention::op::{GRADIENTS, Grads, Op};
+use crate::attention::row::{GradSink, SinkKind, Source};
 use crate::simd::{Element, Packed, Register};
 
 pub const Q: usize = 0;
@@ -21,7 +22,7 @@ pub struct ElementwiseAttention<T: Element, const MASKED: bool> {
 }
 
 #[derive(Clone, Copy)]
-pub struct Inputs<T> {
+pub struct AttentionInputs<T> {
     q: Source<T>,
     k: Source<T>,
     v: Source<T>,
@@ -29,7 +30,7 @@ pub struct Inputs<T> {
 }
 
 #[derive(Clone, Copy)]
-pub struct Gradients {
+pub struct AttentionSinks {
     q: GradSink,
     k: GradSink,
     v: GradSink,
@@ -38,13 +39,12 @@ pub struct Gradients {
 
 impl<T: Packed, const MASKED: bool> Op for ElementwiseAttention<T, MASKED> {
     type T = T;
-    type Inputs = Inputs<T>;
-    type Gradients = Gradients;
-    const INPUTS: usize = 4;
+    type Inputs = AttentionInputs<T>;
+    type GradSinks = AttentionSinks;
 
     #[inline(always)]
-    unsafe fn inputs(&self, block: &Block, row: usize) -> Inputs<T> {
-        Inputs {
+    fn inputs(&self, block: &Block, row: usize) -> AttentionInputs<T> {
+        AttentionInputs {
             q: block.source(Q, row),
             k: block.source(K, row),
             v: block.source(V, row),
@@ -53,43 +53,47 @@ impl<T: Packed, const MASKED: bool> Op for ElementwiseAttention<T, MASKED> {
     }
 
     #[inline(always)]
-    unsafe fn gradients(&self, block: &Block, row: usize) -> Gradients {
+    fn grad_sinks(&self, block: &Block, row: usize) -> AttentionSinks {
         let [q, k, v, mask] = [Q, K, V, MASK].map(|j| block.sink(GRADIENTS + j, row));
-        Gradients { q, k, v, mask }
+        AttentionSinks { q, k, v, mask }
     }
 
     #[inline(always)]
     unsafe fn score<R: Register<T>, const FULL: bool>(
         &self,
-        inputs: &Inputs<T>,
+        inputs: &AttentionInputs<T>,
         i: usize,
         n: usize,
     ) -> R {
-        let scaled = inputs.q.load::<R, FULL>(i, n).mul(R::splat(self.scale_base_2));
-        let score = scaled.mul(inputs.k.load::<R, FULL>(i, n));
-        if MASKED { inputs.mask.apply::<R, FULL>(score, i, n) } else { score }
+        // SAFETY: the caller's.
+        unsafe {
+            let scaled = inputs.q.load::<R, FULL>(i, n).mul(R::splat(self.scale_base_2));
+            let score = scaled.mul(inputs.k.load::<R, FULL>(i, n));
+            if MASKED { inputs.mask.apply::<R, FULL>(score, i, n) } else { score }
+        }
     }
 
     #[inline(always)]
     unsafe fn value<R: Register<T>, const FULL: bool>(
         &self,
-        inputs: &Inputs<T>,
+        inputs: &AttentionInputs<T>,
         i: usize,
         n: usize,
     ) -> R {
-        inputs.v.load::<R, FULL>(i, n)
+        // SAFETY: the caller's.
+        unsafe { inputs.v.load::<R, FULL>(i, n) }
     }
 
     #[inline(always)]
-    fn prefetch(&self, inputs: &Inputs<T>, i: usize) {
+    fn prefetch(&self, inputs: &AttentionInputs<T>, i: usize) {
         inputs.q.prefetch(i);
         inputs.k.prefetch(i);
         inputs.v.prefetch(i);
     }
 
     #[inline(always)]
-    fn prefetch_gradients(&self, gradients: &Gradients, i: usize) {
-        let Gradients { q, k, v, .. } = gradients;
+    fn prefetch_gradients(&self, sinks: &AttentionSinks, i: usize) {
+        let AttentionSinks { q, k, v, .. } = sinks;
         [q, k, v].iter().for_each(|sink| sink.prefetch::<T>(i));
     }
 
@@ -97,7 +101,7 @@ impl<T: Packed, const MASKED: bool> Op for ElementwiseAttention<T, MASKED> {
     unsafe fn add_residual<R: Register<T>, const FULL: bool>(
         &self,
         y: R,
-        _: &Inputs<T>,
+        _: &AttentionInputs<T>,
         _: usize,
         _: usize,
     ) -> R {
@@ -105,27 +109,30 @@ impl<T: Packed, const MASKED: bool> Op for ElementwiseAttention<T, MASKED> {
     }
 
     fn is_typical(&self, block: &Block) -> bool {
-        !MASKED && (0..3).all(|j| block.is_known(GRADIENTS + j, Known::Stores))
+        !MASKED && (0..3).all(|j| block.is_sink(GRADIENTS + j, SinkKind::Stores))
     }
 
     #[inline(always)]
     unsafe fn put_gradients<R: Register<T>, const FULL: bool, const TYPICAL: bool>(
         &self,
-        inputs: &Inputs<T>,
-        gradients: &Gradients,
-        grad: Grads<R>,
+        inputs: &AttentionInputs<T>,
+        sinks: &AttentionSinks,
+        grads: Grads<R>,
         i: usize,
         n: usize,
     ) {
-        let known = if TYPICAL { Known::Stores } else { Known::Nothing };
-        let scaled = grad.z.mul(R::splat(self.scale));
-        let q = scaled.mul(inputs.k.load::<R, FULL>(i, n));
-        let k = scaled.mul(inputs.q.load::<R, FULL>(i, n));
-        gradients.q.put::<T, R, FULL>(grad.of_kept(q), i, n, known);
-        gradients.k.put::<T, R, FULL>(grad.of_kept(k), i, n, known);
-        gradients.v.put::<T, R, FULL>(grad.of_kept(grad.v), i, n, known);
-        if MASKED {
-            gradients.mask.put::<T, R, FULL>(grad.of_kept(grad.z), i, n, Known::Nothing);
+        // SAFETY: the caller's.
+        unsafe {
+            let kind = if TYPICAL { SinkKind::Stores } else { SinkKind::Unknown };
+            let scaled = grads.z.mul(R::splat(self.scale));
+            let q = scaled.mul(inputs.k.load::<R, FULL>(i, n));
+            let k = scaled.mul(inputs.q.load::<R, FULL>(i, n));
+            sinks.q.put::<T, R, FULL>(grads.of_kept(q), i, n, kind);
+            sinks.k.put::<T, R, FULL>(grads.of_kept(k), i, n, kind);
+            sinks.v.put::<T, R, FULL>(grads.of_kept(grads.v), i, n, kind);
+            if MASKED {
+                sinks.mask.put::<T, R, FULL>(grads.of_kept(grads.z), i, n, SinkKind::Unknown);
+            }
         }
     }
 }

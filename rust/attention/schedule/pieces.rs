@@ -3,8 +3,9 @@
 use super::partials::Partials;
 use super::unit::Worker;
 use crate::attention::block::Block;
-use crate::attention::kernel::blocks::{Exponentials, Scores};
-use crate::attention::kernel::pieces::{DotAlone, GradientsAlone, Outcome, Sum};
+use crate::attention::kernel::blocks::{Dots, Exponentials, GradInputs, Results, Scores};
+use crate::attention::kernel::pieces::Sum;
+use crate::attention::kernel::stats::Stats;
 use crate::attention::layout::{Form, PerOperand};
 use crate::attention::op::{Acc, Op};
 
@@ -50,14 +51,14 @@ impl<O: Op> Worker<'_, O> {
             let dot = self.stats(self.space.dots);
             let slices = self.slices_side_by_side();
             if is_forward {
-                simd.dispatch(Scores { work, stats });
+                self.over_rows(work, stats, Stats::absent(), Scores);
                 stats.finish();
                 (0..slices).for_each(|i| (*partial.add(i))[0] = stats.get(i).0);
                 stats.maxima_to_shifts();
-                simd.dispatch(Exponentials { work, stats });
+                self.over_rows(work, stats, Stats::absent(), Exponentials);
             } else {
                 self.restore(&stats);
-                simd.dispatch(DotAlone { work, stats, dot });
+                self.over_rows(work, stats, dot, Dots::<false>);
             }
             let sums = if is_forward { stats } else { dot };
             sums.finish();
@@ -70,7 +71,7 @@ impl<O: Op> Worker<'_, O> {
     /// # Safety
     /// As for [`Worker`]; the partials are of its plan, and combined.
     pub unsafe fn apply(&self, item: usize, from: &Partials) {
-        let (simd, pieces) = (self.schedule.simd, self.schedule.plan.pieces.len());
+        let pieces = self.schedule.plan.pieces.len();
         // SAFETY: the piece is of this unit, the statistics are in the workspace's memory, and the partials
         // have a pair for each slice of a unit.
         unsafe {
@@ -88,11 +89,11 @@ impl<O: Op> Worker<'_, O> {
                 if item.is_multiple_of(pieces) {
                     self.save(&known);
                 }
-                simd.dispatch(Outcome { work, stats: known });
+                self.over_rows(work, known, Stats::absent(), Results::<false>);
             } else {
                 let stats = self.stats(self.space.dots);
                 self.restore(&stats);
-                simd.dispatch(GradientsAlone { work, stats, dot: known });
+                self.over_rows(work, stats, known, GradInputs::<false>);
             }
             self.space.staging.close::<Acc<O>>(&block, &base, rows, len);
         }

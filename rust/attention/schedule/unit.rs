@@ -4,8 +4,9 @@ use super::pass::Schedule;
 use super::plan::Unit;
 use super::workspace::Workspace;
 use crate::attention::block::Block;
+use crate::attention::kernel::blocks::{OverRows, RowPass};
 use crate::attention::kernel::stats::Stats;
-use crate::attention::kernel::work::Work;
+use crate::attention::kernel::work::BlockWork;
 use crate::attention::layout::Form;
 use crate::attention::op::{Acc, INVERSE, MAXIMUM, Op};
 
@@ -35,10 +36,25 @@ impl<O: Op> Worker<'_, O> {
         rows: usize,
         len: usize,
         first: usize,
-    ) -> Work<'b, O> {
+    ) -> BlockWork<'b, O> {
         let pitch = self.schedule.plan.pitch;
         let scratch = self.space.scores.wrapping_add(first * pitch);
-        Work { op: &self.schedule.op, block, rows, len, scratch, pitch }
+        BlockWork { op: &self.schedule.op, block, rows, len, scratch, pitch }
+    }
+
+    /// A pass over the rows of a block.
+    ///
+    /// # Safety
+    /// The work is of this unit, and the statistics are in the workspace's memory.
+    pub unsafe fn over_rows<P: RowPass<O>>(
+        &self,
+        work: BlockWork<O>,
+        stats: Stats<Acc<O>>,
+        dot: Stats<Acc<O>>,
+        pass: P,
+    ) {
+        // SAFETY: the caller's.
+        unsafe { self.schedule.simd.dispatch(OverRows { work, stats, dot, pass }) };
     }
 
     /// Slices side by side: 1 unless lanes go across them.

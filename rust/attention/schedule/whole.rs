@@ -1,12 +1,13 @@
 //! Units that fit in the cache.
 
 use super::unit::Worker;
-use crate::attention::kernel::blocks::{Dot, Exponentials, Gradients, Results, Scores};
+use crate::attention::kernel::blocks::{Dots, Exponentials, GradInputs, Results, Scores};
 use crate::attention::kernel::columns::{BackwardColumns, ForwardColumns};
 use crate::attention::kernel::rows::{BackwardRows, ForwardRows};
 use crate::attention::kernel::saved::Saved;
 use crate::attention::kernel::short::{self, ShortRows};
-use crate::attention::kernel::work::Work;
+use crate::attention::kernel::stats::Stats;
+use crate::attention::kernel::work::BlockWork;
 use crate::attention::layout::{Form, count, offsets};
 use crate::attention::op::{Acc, INVERSE, MAXIMUM, Op};
 
@@ -60,25 +61,27 @@ impl<O: Op> Worker<'_, O> {
     /// # Safety
     /// As for [`Worker`].
     pub unsafe fn block(&self) {
-        let simd = self.schedule.simd;
         // SAFETY: the works are of this unit's blocks; the statistics are in the workspace's memory.
         unsafe {
             let stats = self.stats(self.space.statistics);
             if self.schedule.is_forward() {
-                self.for_each_extra(false, |work| simd.dispatch(Scores { work, stats }));
+                let dot = Stats::absent();
+                self.for_each_extra(false, |work| self.over_rows(work, stats, dot, Scores));
                 stats.finish();
                 stats.maxima_to_shifts();
-                self.for_each_extra(false, |work| simd.dispatch(Exponentials { work, stats }));
+                self.for_each_extra(false, |work| self.over_rows(work, stats, dot, Exponentials));
                 stats.finish();
                 stats.sums_to_inverses();
                 self.save(&stats);
-                self.for_each_extra(true, |work| simd.dispatch(Results { work, stats }));
+                self.for_each_extra(true, |work| self.over_rows(work, stats, dot, Results::<true>));
             } else {
                 let dot = self.stats(self.space.dots);
                 self.restore(&stats);
-                self.for_each_extra(false, |work| simd.dispatch(Dot { work, stats, dot }));
+                self.for_each_extra(false, |work| self.over_rows(work, stats, dot, Dots::<true>));
                 dot.finish();
-                self.for_each_extra(true, |work| simd.dispatch(Gradients { work, stats, dot }));
+                self.for_each_extra(true, |work| {
+                    self.over_rows(work, stats, dot, GradInputs::<true>)
+                });
             }
         }
     }
@@ -88,7 +91,7 @@ impl<O: Op> Worker<'_, O> {
     ///
     /// # Safety
     /// As for [`Worker`].
-    unsafe fn for_each_extra(&self, stores: bool, pass: impl Fn(Work<O>)) {
+    unsafe fn for_each_extra(&self, stores: bool, pass: impl Fn(BlockWork<O>)) {
         let plan = self.schedule.plan;
         let (rows, len) = (self.unit.rows, self.unit.len);
         for extra in 0..count(&plan.layout.extra) {

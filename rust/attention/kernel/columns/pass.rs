@@ -1,7 +1,7 @@
 //! A pass over columns, several registers of them at a time.
 
 use crate::attention::kernel::sums::Summation;
-use crate::attention::kernel::work::Work;
+use crate::attention::kernel::work::BlockWork;
 use crate::attention::op::Op;
 use crate::simd::{Element, Float, Register, Vector};
 
@@ -17,28 +17,35 @@ pub struct Columns {
 
 /// A pass over columns, `G` registers at a time.
 pub trait ColumnPass<O: Op> {
-    fn work(&self) -> &Work<'_, O>;
+    fn work(&self) -> &BlockWork<'_, O>;
+    /// # Safety
+    /// The memory of the work is valid, and it has these columns.
     unsafe fn run_registers<V: Register<O::T>, const G: usize, const FULL: bool>(
         &self,
         at: Columns,
     );
 
+    /// # Safety
+    /// The memory of the work is valid, and it has these columns.
     #[inline(always)]
     unsafe fn run_all<V: Register<O::T>>(&self) {
-        let Work { rows, len, .. } = *self.work();
-        let bytes = rows * V::LANES * size_of::<V::Scalar>();
-        let mut i = 0;
-        while i + 4 * V::LANES <= len && 4 * bytes <= SCRATCH_BYTES {
-            self.run_registers::<V, 4, true>(Columns { i, n: V::LANES });
-            i += 4 * V::LANES;
+        // SAFETY: the caller's.
+        unsafe {
+            let BlockWork { rows, len, .. } = *self.work();
+            let bytes = rows * V::LANES * size_of::<V::Scalar>();
+            let mut i = 0;
+            while i + 4 * V::LANES <= len && 4 * bytes <= SCRATCH_BYTES {
+                self.run_registers::<V, 4, true>(Columns { i, n: V::LANES });
+                i += 4 * V::LANES;
+            }
+            while i + 2 * V::LANES <= len && 2 * bytes <= SCRATCH_BYTES {
+                self.run_registers::<V, 2, true>(Columns { i, n: V::LANES });
+                i += 2 * V::LANES;
+            }
+            for_registers!(V, i..len, |i, n, FULL| {
+                self.run_registers::<V, 1, FULL>(Columns { i, n });
+            });
         }
-        while i + 2 * V::LANES <= len && 2 * bytes <= SCRATCH_BYTES {
-            self.run_registers::<V, 2, true>(Columns { i, n: V::LANES });
-            i += 2 * V::LANES;
-        }
-        for_registers!(V, i..len, |i, n, FULL| {
-            self.run_registers::<V, 1, FULL>(Columns { i, n });
-        });
     }
 }
 
@@ -52,7 +59,7 @@ pub fn for_lines<T: Element, V: Register<T>, const G: usize>(i: usize, f: impl F
 /// Ask for the next registers' inputs, which lie too far off for the processor to see.
 #[inline(always)]
 pub fn prefetch<O: Op, V: Register<O::T>, const G: usize>(
-    work: &Work<O>,
+    work: &BlockWork<O>,
     inputs: &O::Inputs,
     i: usize,
 ) {

@@ -19,6 +19,8 @@ pub const fn scratch(n: usize) -> usize {
 
 /// What is done to some chunks.
 pub trait ChunkPass<O: Op> {
+    /// # Safety
+    /// The memory of the chunks and of their scratch is valid.
     unsafe fn run<V: Register<O::T>>(&self, chunks: &Chunks<O>);
 }
 
@@ -53,16 +55,20 @@ impl Table {
     }
 
     /// For each lane of the register at element `i`, its row's lane of `x`.
+    ///
+    /// # Safety
+    /// The memory of the chunks and of their scratch is valid.
     #[inline(always)]
     pub unsafe fn spread<V: Vector>(&self, x: V, i: usize) -> V {
-        x.permute(self.0.as_ptr().add(i))
+        // SAFETY: the caller's.
+        unsafe { x.permute(self.0.as_ptr().add(i)) }
     }
 }
 
 impl<O: Op> Chunks<'_, O> {
     /// Of the chunk of row `row`.
     #[inline(always)]
-    pub unsafe fn inputs<V: Vector>(&self, row: usize) -> O::Inputs {
+    pub fn inputs<V: Vector>(&self, row: usize) -> O::Inputs {
         self.op.inputs(self.block, self.chunk + row / V::LANES)
     }
 
@@ -81,11 +87,17 @@ impl<O: Op> Chunks<'_, O> {
     }
 
     /// The sums of the rows of numbers from `from` on.
+    ///
+    /// # Safety
+    /// The memory of the chunks and of their scratch is valid.
     #[inline(always)]
     pub unsafe fn sum_up<V: Register<O::T>>(&self, from: *const Acc<O>) {
-        for row in (0..self.rows).step_by(V::LANES) {
-            let sums = sums_of_rows::<_, V>(from.add(row * self.n), self.n);
-            sums.store(self.per_row(SUM, row));
+        // SAFETY: the caller's.
+        unsafe {
+            for row in (0..self.rows).step_by(V::LANES) {
+                let sums = sums_of_rows::<_, V>(from.add(row * self.n), self.n);
+                sums.store(self.per_row(SUM, row));
+            }
         }
     }
 }
@@ -96,34 +108,40 @@ pub const SUM: usize = 1;
 pub const INVERSE: usize = 2;
 
 /// The sums of as many rows of `n` numbers as there are lanes.
+///
+/// # Safety
+/// The memory of the chunks and of their scratch is valid.
 #[inline(always)]
 unsafe fn sums_of_rows<A: Float, V: Vector<Scalar = A> + Lanes<A>>(p: *const A, n: usize) -> V {
-    let mut parts = [V::splat(V::Scalar::ZERO); MAX_LANES];
-    let (full, rest) = (n - n % V::LANES, n % V::LANES);
-    for row in 0..V::LANES {
-        let p = p.add(row * n);
-        let mut sum = V::load_from::<false>(p.add(full), rest);
-        for i in (0..full).step_by(V::LANES) {
-            sum = sum.add(V::load(p.add(i)));
+    // SAFETY: the caller's.
+    unsafe {
+        let mut parts = [V::splat(V::Scalar::ZERO); MAX_LANES];
+        let (full, rest) = (n - n % V::LANES, n % V::LANES);
+        for row in 0..V::LANES {
+            let p = p.add(row * n);
+            let mut sum = V::load_from::<false>(p.add(full), rest);
+            for i in (0..full).step_by(V::LANES) {
+                sum = sum.add(V::load(p.add(i)));
+            }
+            parts[row] = sum;
         }
-        parts[row] = sum;
+        // Neighbouring lanes are added, then neighbouring pairs, until every row is one lane.
+        if V::LANES >= 16 {
+            add_neighbours::<V, 8>(&mut parts);
+        }
+        if V::LANES >= 8 {
+            add_neighbours::<V, 4>(&mut parts);
+        }
+        if V::LANES >= 4 {
+            add_neighbours::<V, 2>(&mut parts);
+        }
+        add_neighbours::<V, 1>(&mut parts);
+        parts[0]
     }
-    // Neighbouring lanes are added, then neighbouring pairs, until every row is one lane.
-    if V::LANES >= 16 {
-        add_neighbours::<V, 8>(&mut parts);
-    }
-    if V::LANES >= 8 {
-        add_neighbours::<V, 4>(&mut parts);
-    }
-    if V::LANES >= 4 {
-        add_neighbours::<V, 2>(&mut parts);
-    }
-    add_neighbours::<V, 1>(&mut parts);
-    parts[0]
 }
 
 #[inline(always)]
-unsafe fn add_neighbours<V: Vector, const N: usize>(parts: &mut [V; MAX_LANES]) {
+fn add_neighbours<V: Vector, const N: usize>(parts: &mut [V; MAX_LANES]) {
     for k in 0..N {
         let (even, odd) = parts[2 * k].deinterleave(parts[2 * k + 1]);
         parts[k] = even.add(odd);
