@@ -15,7 +15,8 @@ from ewa_rs.bench import worker
 from ewa_rs.bench.cases import CASES, Case, Problem, error_of, select
 from ewa_rs.bench.limit import streaming
 from ewa_rs.bench.measure import interleave, spread
-from ewa_rs.bench.peers import PEERS, NotForThis, Peer, Runner, ewa_peer, numpy_peer, torch_peer
+from ewa_rs.bench.peers import PEERS, Peer, ewa_peer, numpy_peer, torch_peer
+from ewa_rs.bench.peers.runner import NotForThis, Runner
 from ewa_rs.cli import app
 from ewa_rs.ops import elementwise_attention as attention
 

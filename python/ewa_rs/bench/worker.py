@@ -18,7 +18,8 @@ from typing import Any
 from ewa_rs.bench.cases import CASES, Problem, error_of
 from ewa_rs.bench.limit import streaming
 from ewa_rs.bench.measure import Call, interleave, spread
-from ewa_rs.bench.peers import PEERS, NotForThis, Peer, Runner, ewa_peer
+from ewa_rs.bench.peers import PEERS, Peer, ewa_peer
+from ewa_rs.bench.peers.runner import NotForThis, Runner
 
 #: What is measured, and which of the peers' functions it is measured against.
 DIRECTIONS = {"forward": "forward", "out": "forward", "training": "training"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ewa_rs.bench.cases import Problem
-from ewa_rs.bench.peers import Runner
+from ewa_rs.bench.peers.runner import Runner
 from ewa_rs.bench.peers.torch_peer import formula, forward_runner, training_runner
 
 

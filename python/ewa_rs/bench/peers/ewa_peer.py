@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ewa_rs.bench.cases import Problem
-from ewa_rs.bench.peers import Runner
+from ewa_rs.bench.peers.runner import Runner
 
 
 def _op(problem: Problem) -> Callable[..., Any]:

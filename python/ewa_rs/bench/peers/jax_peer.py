@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ewa_rs.bench.cases import OPERANDS, Problem
-from ewa_rs.bench.peers import Runner, named
+from ewa_rs.bench.peers.runner import Runner, named
 
 jax.config.update("jax_enable_x64", True)  # or float64 would become float32
 

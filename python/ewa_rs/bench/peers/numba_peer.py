@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from ewa_rs.bench.cases import OPERANDS, Array, Problem
-from ewa_rs.bench.peers import NotForThis, Runner, named
 from ewa_rs.bench.peers.numba_interleaved import make_interleaved
 from ewa_rs.bench.peers.numba_layer import make_layer
 from ewa_rs.bench.peers.numba_rows import make_rows
+from ewa_rs.bench.peers.runner import NotForThis, Runner, named
 
 _LAYER_CHUNKS = 16  # partial sums of the gradients of w
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ewa_rs.bench.cases import OPERANDS, Array, Problem
-from ewa_rs.bench.peers import NotForThis, Runner, named
+from ewa_rs.bench.peers.runner import NotForThis, Runner, named
 from ewa_rs.ops.elementwise_attention.reference import sum_to
 
 

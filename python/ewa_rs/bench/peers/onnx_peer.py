@@ -11,7 +11,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from ewa_rs.bench.cases import OPERANDS, Array, Problem
-from ewa_rs.bench.peers import NotForThis, Runner, named
+from ewa_rs.bench.peers.runner import NotForThis, Runner, named
 
 _TYPES = {
     "float16": TensorProto.FLOAT16,

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import softmax
 
 from ewa_rs.bench.cases import OPERANDS, Array, Problem
-from ewa_rs.bench.peers import NotForThis, Runner, named
+from ewa_rs.bench.peers.runner import NotForThis, Runner, named
 
 
 def forward(problem: Problem) -> Runner:

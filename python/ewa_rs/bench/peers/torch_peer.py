@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ewa_rs.bench.cases import OPERANDS, Array, Problem
-from ewa_rs.bench.peers import Runner
+from ewa_rs.bench.peers.runner import Runner
 
 
 def to_torch(x: Array) -> Tensor:
