@@ -1,7 +1,10 @@
 //! Gradients of broadcast operands: buffers a group each, summed into the operand.
 
 use super::array::{Array, Placement};
+use super::case::Case;
+use ewa_rs::attention::op::OpName;
 use ewa_rs::attention::schedule::accumulate::Accumulators;
+use ewa_rs::simd::Simd;
 use ewa_rs::tensor::dtype::DType;
 use ewa_rs::tensor::operand::Operand;
 use half::f16;
@@ -66,4 +69,46 @@ fn groups_are_few_where_buffers_are_large_and_many_where_work_is() {
     assert_eq!(groups(&[1000, 10], &[false, true], 100), 32);
     assert_eq!(groups(&[1000, 10], &[false, true], 3), 3);
     assert_eq!(groups(&[1000, 10], &[true, true], 1000), 256);
+}
+
+/// Every form of the loops, with values that are broadcast along rows, planes, slices, softmax axes and
+/// everything.
+#[test]
+fn what_rounding_takes_does_not_grow_with_the_number_of_terms() {
+    let cases: [(&[usize], &[usize], &[bool]); 12] = [
+        (&[100_003, 3], &[1], &[false, true]),
+        (&[20_011, 28], &[1], &[false, true]),
+        (&[20_011, 28], &[1], &[false, false]),
+        (&[20_011, 28], &[1], &[true, false]),
+        (&[40_003, 3, 5], &[2], &[false, true, true]),
+        (&[40_003, 3, 5], &[1], &[false, true, true]),
+        (&[3, 40_003, 5], &[2], &[true, false, true]),
+        (&[40_003, 5], &[0], &[false, true]),
+        (&[5, 40_003], &[0], &[true, false]),
+        (&[64, 3, 700], &[0, 2], &[false, true, true]),
+        (&[2, 100_003], &[1], &[true, false]),
+        (&[500, 2, 40, 3], &[0, 2], &[false, true, false, true]),
+    ];
+    for (shape, softmax, has) in cases {
+        let mut case = Case::new(OpName::ElementwiseAttention, DType::F32, shape, softmax);
+        let broadcast = Placement { has: has.to_vec(), ..Placement::contiguous(shape.len()) };
+        (case.inputs[2], case.gradients) = (Some(broadcast.clone()), vec![None; 4]);
+        case.gradients[2] = Some(broadcast);
+        let mut arrays = case.arrays();
+        let ones = arrays.inputs.drain(..).map(|input| Some(input?.filled(|| 1.0))).collect();
+        arrays.inputs = ones;
+        arrays.upstream = arrays.upstream.filled(|| 0.1f32.into());
+        let slice: usize = softmax.iter().map(|&d| shape[d]).product();
+        let terms: usize = (0..shape.len()).filter(|&d| !has[d]).map(|d| shape[d]).product();
+        let expected = terms as f64 * f64::from(0.1f32) / slice as f64;
+        for simd in Simd::available() {
+            let results = case.results();
+            case.run(&arrays, &results, simd);
+            let gradient = results.gradients[2].as_ref().expect("it is wanted");
+            for index in gradient.indices() {
+                let error = (gradient.get(&index) / expected - 1.0).abs() / f64::from(f32::EPSILON);
+                assert!(error <= 8.0, "{simd:?} {shape:?} {softmax:?} {has:?}: {error} eps");
+            }
+        }
+    }
 }

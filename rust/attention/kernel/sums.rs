@@ -9,8 +9,8 @@ pub const PART: usize = 8;
 /// A sum and what rounding took from it (Knuth's TwoSum).
 #[derive(Clone, Copy)]
 pub struct Compensated<A> {
-    pub(super) sum: A,
-    pub(super) lost: A,
+    pub sum: A,
+    pub lost: A,
 }
 
 impl<A: Float> Compensated<A> {

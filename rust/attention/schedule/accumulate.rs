@@ -3,7 +3,11 @@
 //! Each group of work adds into a buffer of its own, of the operand's size; the buffers are then summed
 //! in the order of the groups. The number of groups depends on the shapes alone, so the bits of the
 //! result don't depend on the number of threads.
+//!
+//! No error grows with the number of terms: at most [`TERMS`] of them are added up one by one, to a part;
+//! parts go into a sum, and what rounding takes from that is kept beside it.
 
+use crate::attention::kernel::sums::Compensated;
 use crate::simd::{Element, Float};
 use crate::tensor::dims::Dims;
 use crate::tensor::memory::Scratch;
@@ -16,7 +20,9 @@ const MOST_GROUPS: usize = 256;
 /// Bytes between the buffers of two groups, lest a processor that reads ahead takes its neighbour's lines.
 const GAP: usize = 4096;
 /// Elements summed at a time.
-const CHUNK: usize = 4096;
+const CHUNK: usize = 1024;
+/// The most terms that are added up without a compensation for what rounding takes.
+pub const TERMS: usize = 32;
 
 /// One operand's place in the buffers.
 struct Accumulator {
@@ -30,7 +36,7 @@ struct Accumulator {
 
 pub struct Accumulators {
     list: Vec<Accumulator>,
-    /// Elements of one group's buffer.
+    /// Elements of one group's parts; as many are its sums, and what these have lost.
     size: usize,
     groups: usize,
     item: usize,
@@ -78,12 +84,21 @@ impl Accumulators {
     pub fn allocate(mut self, groups: usize) -> Accumulators {
         self.size += GAP / self.item;
         self.groups = groups;
-        let bytes = groups * self.size * self.item;
+        let bytes = groups * self.group_bytes();
         self.memory = (!self.list.is_empty()).then(|| Scratch::zeroed(bytes));
         self
     }
 
-    /// Point operands (counted from the first gradient) at their places in the buffer of group 0.
+    /// From a part to its sum, and from there to what that has lost.
+    pub fn plane_bytes(&self) -> usize {
+        self.size * self.item
+    }
+
+    fn group_bytes(&self) -> usize {
+        3 * self.plane_bytes()
+    }
+
+    /// Point operands (counted from the first gradient) at their parts in the buffer of group 0.
     pub fn attach(&self, base: &mut [*mut u8]) {
         if let Some(memory) = &self.memory {
             for a in &self.list {
@@ -95,7 +110,24 @@ impl Accumulators {
     /// Move offsets (counted from the first gradient) from the buffer of group 0 to that of `group`.
     pub fn move_to_group(&self, group: usize, offsets: &mut [isize]) {
         for a in &self.list {
-            offsets[a.operand] += (group * self.size * self.item) as isize;
+            offsets[a.operand] += (group * self.group_bytes()) as isize;
+        }
+    }
+
+    /// Add a group's parts to its sums.
+    ///
+    /// # Safety
+    /// `A` is the type computed in, and nobody else is at work on the group's buffer.
+    pub unsafe fn fold<A: Float>(&self, group: usize) {
+        let Some(memory) = &self.memory else { return };
+        let start = memory.as_ptr::<u8>().wrapping_add(group * self.group_bytes()).cast::<A>();
+        // SAFETY: a group's buffer has three planes of this size.
+        let buffer = unsafe { std::slice::from_raw_parts_mut(start, 3 * self.size) };
+        let (parts, rest) = buffer.split_at_mut(self.size);
+        let (sums, lost) = rest.split_at_mut(self.size);
+        for ((part, sum), lost) in parts.iter_mut().zip(sums).zip(lost) {
+            let total = Compensated { sum: *sum, lost: *lost }.add(*part);
+            (*sum, *lost, *part) = (total.sum, total.lost, A::ZERO);
         }
     }
 
@@ -128,20 +160,18 @@ impl Accumulators {
         first: usize,
     ) {
         let count = CHUNK.min(accumulator.size - first);
-        let mut sums = [T::Acc::ZERO; CHUNK];
-        for group in 0..self.groups {
-            let start = group * self.size + accumulator.start + first;
-            // SAFETY: a group's buffer has all elements of every operand.
-            let part =
+        let mut sums = [Compensated::<T::Acc>::ZERO; CHUNK];
+        for plane in 0..3 * self.groups {
+            let start = plane * self.size + accumulator.start + first;
+            // SAFETY: each plane of a group's buffer has all elements of every operand.
+            let terms =
                 unsafe { std::slice::from_raw_parts(memory.as_ptr::<T::Acc>().add(start), count) };
-            for (sum, &x) in sums.iter_mut().zip(part) {
-                *sum = *sum + x;
-            }
+            sums.iter_mut().zip(terms).for_each(|(sum, &x)| *sum = sum.add(x));
         }
-        for (i, &sum) in sums[..count].iter().enumerate() {
+        for (i, sum) in sums[..count].iter().enumerate() {
             let place = to.data.wrapping_offset(byte_offset(&accumulator.axes, first + i));
             // SAFETY: it is an element of the operand.
-            unsafe { *place.cast::<T>() = T::from_acc(sum) };
+            unsafe { *place.cast::<T>() = T::from_acc(sum.total()) };
         }
     }
 }

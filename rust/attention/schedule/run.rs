@@ -45,6 +45,7 @@ pub unsafe fn run<O: Op>(op: O, call: &Call, simd: Simd, direction: Direction) {
     let groups = accumulators.groups(items, total);
     let accumulators = accumulators.allocate(groups);
     accumulators.attach(&mut plan.base[GRADIENTS..]);
+    plan.accumulator_plane = accumulators.plane_bytes();
     let (plan, accumulators) = (&plan, &accumulators);
     let schedule = Schedule { op, plan, accumulators, items, groups, total, direction, simd };
     // SAFETY: the plan is of operands that are valid, or of buffers of the accumulators.
