@@ -27,7 +27,7 @@ fn the_groups_sums_arrive_where_they_belong() {
     let accumulators = Accumulators::new::<f16>(&[2, 5, 3], &mut operands);
     assert_eq!((operands[1].item, &operands[1].strides[..]), (4, &[12, 0, 4][..]));
     let groups = 3;
-    let accumulators = accumulators.allocate(groups);
+    let accumulators = accumulators.allocate(groups, |_| true);
     let mut base = [std::ptr::null_mut(); 2];
     accumulators.attach(&mut base);
     assert!(base[0].is_null());
@@ -51,7 +51,7 @@ fn the_groups_sums_arrive_where_they_belong() {
 fn no_group_means_zeros() {
     let array = operand();
     let mut operands = [array.operand()];
-    let accumulators = Accumulators::new::<f16>(&[2, 5, 3], &mut operands).allocate(0);
+    let accumulators = Accumulators::new::<f16>(&[2, 5, 3], &mut operands).allocate(0, |_| false);
     // SAFETY: of this array.
     unsafe { accumulators.reduce_into::<f16>(&[array.operand()]) };
     assert!(array.indices().all(|index| array.get(&index) == 0.0));

@@ -31,6 +31,14 @@ impl<A: Float> Compensated<A> {
     }
 }
 
+/// Add terms to sums, and what rounding takes from these to what they have lost.
+pub fn add_to_sums<A: Float>(sums: &mut [A], lost: &mut [A], terms: &[A]) {
+    for ((sum, lost), &x) in sums.iter_mut().zip(lost).zip(terms) {
+        let total = Compensated { sum: *sum, lost: *lost }.add(x);
+        (*sum, *lost) = (total.sum, total.lost);
+    }
+}
+
 /// A sum of registers, added up in parts of [`PART`] registers each.
 #[derive(Clone, Copy)]
 pub struct Summation<V> {

@@ -7,7 +7,7 @@
 //! No error grows with the number of terms: at most [`TERMS`] of them are added up one by one, to a part;
 //! parts go into a sum, and what rounding takes from that is kept beside it.
 
-use crate::attention::kernel::sums::Compensated;
+use crate::attention::kernel::sums::{Compensated, add_to_sums};
 use crate::simd::{Element, Float};
 use crate::tensor::dims::Dims;
 use crate::tensor::memory::Scratch;
@@ -32,20 +32,24 @@ struct Accumulator {
     axes: Vec<(usize, isize)>,
     size: usize,
     start: usize,
+    /// Whether blocks add to parts in place, rather than to copies that then go into the sums.
+    is_direct: bool,
 }
 
 pub struct Accumulators {
     list: Vec<Accumulator>,
-    /// Elements of one group's parts; as many are its sums, and what these have lost.
+    /// Elements of one group's sums; as many are what these have lost, and parts not yet in them.
     size: usize,
     groups: usize,
+    /// Sums, what they have lost, and parts if there are any.
+    planes: usize,
     item: usize,
     memory: Option<Scratch>,
 }
 
 impl Accumulators {
     pub fn none() -> Accumulators {
-        Accumulators { list: Vec::new(), size: 0, groups: 0, item: 1, memory: None }
+        Accumulators { list: Vec::new(), size: 0, groups: 0, planes: 2, item: 1, memory: None }
     }
 
     /// For the broadcast ones of `gradients`, whose strides become those of the buffer.
@@ -66,7 +70,13 @@ impl Accumulators {
             }
             operand.strides = strides;
             operand.item = result.item;
-            result.list.push(Accumulator { operand: j, axes: described, size, start: result.size });
+            result.list.push(Accumulator {
+                operand: j,
+                axes: described,
+                size,
+                start: result.size,
+                is_direct: false,
+            });
             result.size += size.next_multiple_of(64 / result.item);
         }
         result
@@ -81,7 +91,12 @@ impl Accumulators {
         items.min(affordable.clamp(*GROUPS.start(), *GROUPS.end()))
     }
 
-    pub fn allocate(mut self, groups: usize) -> Accumulators {
+    /// With memory for so many groups; `is_direct` says so of operands counted from the first gradient.
+    pub fn allocate(mut self, groups: usize, is_direct: impl Fn(usize) -> bool) -> Accumulators {
+        for a in &mut self.list {
+            a.is_direct = is_direct(a.operand);
+        }
+        self.planes = if self.list.iter().any(|a| a.is_direct) { 3 } else { 2 };
         self.size += GAP / self.item;
         self.groups = groups;
         let bytes = groups * self.group_bytes();
@@ -89,20 +104,22 @@ impl Accumulators {
         self
     }
 
-    /// From a part to its sum, and from there to what that has lost.
+    /// Bytes from a sum to what it has lost, and from there to its part.
     pub fn plane_bytes(&self) -> usize {
         self.size * self.item
     }
 
     fn group_bytes(&self) -> usize {
-        3 * self.plane_bytes()
+        self.planes * self.plane_bytes()
     }
 
-    /// Point operands (counted from the first gradient) at their parts in the buffer of group 0.
+    /// Point operands (counted from the first gradient) at their sums in the buffer of group 0, or at their
+    /// parts if blocks add to these in place.
     pub fn attach(&self, base: &mut [*mut u8]) {
         if let Some(memory) = &self.memory {
             for a in &self.list {
-                base[a.operand] = memory.as_ptr::<u8>().wrapping_add(a.start * self.item);
+                let plane = if a.is_direct { 2 * self.plane_bytes() } else { 0 };
+                base[a.operand] = memory.as_ptr::<u8>().wrapping_add(plane + a.start * self.item);
             }
         }
     }
@@ -119,16 +136,14 @@ impl Accumulators {
     /// # Safety
     /// `A` is the type computed in, and nobody else is at work on the group's buffer.
     pub unsafe fn fold<A: Float>(&self, group: usize) {
-        let Some(memory) = &self.memory else { return };
+        let Some(memory) = self.memory.as_ref().filter(|_| self.planes == 3) else { return };
         let start = memory.as_ptr::<u8>().wrapping_add(group * self.group_bytes()).cast::<A>();
         // SAFETY: a group's buffer has three planes of this size.
         let buffer = unsafe { std::slice::from_raw_parts_mut(start, 3 * self.size) };
-        let (parts, rest) = buffer.split_at_mut(self.size);
-        let (sums, lost) = rest.split_at_mut(self.size);
-        for ((part, sum), lost) in parts.iter_mut().zip(sums).zip(lost) {
-            let total = Compensated { sum: *sum, lost: *lost }.add(*part);
-            (*sum, *lost, *part) = (total.sum, total.lost, A::ZERO);
-        }
+        let (sums, rest) = buffer.split_at_mut(self.size);
+        let (lost, parts) = rest.split_at_mut(self.size);
+        add_to_sums(sums, lost, parts);
+        parts.fill(A::ZERO);
     }
 
     /// Sum the buffers, in the order of the groups, into the operands' own memory.
@@ -161,7 +176,7 @@ impl Accumulators {
     ) {
         let count = CHUNK.min(accumulator.size - first);
         let mut sums = [Compensated::<T::Acc>::ZERO; CHUNK];
-        for plane in 0..3 * self.groups {
+        for plane in 0..self.planes * self.groups {
             let start = plane * self.size + accumulator.start + first;
             // SAFETY: each plane of a group's buffer has all elements of every operand.
             let terms =

@@ -62,7 +62,7 @@ pub struct Plan {
     pub non_temporal: bool,
     /// Empty where a unit's scores fit in the cache.
     pub pieces: Vec<Piece>,
-    /// Bytes from a part of an accumulated gradient to its sum, and from there to what that has lost.
+    /// Bytes from the sum of an accumulated gradient to what it has lost.
     pub accumulator_plane: usize,
 }
 

@@ -3,7 +3,7 @@
 use super::places::{Place, place};
 use super::plan::Plan;
 use crate::attention::block::{Block, Role};
-use crate::attention::kernel::sums::Compensated;
+use crate::attention::kernel::sums::add_to_sums;
 use crate::attention::layout::{Axis, Layout, MAX_OPERANDS, PerOperand};
 use crate::simd::{Float, MAX_LANES};
 use crate::tensor::memory::Scratch;
@@ -25,7 +25,7 @@ pub struct Staging {
     /// copied again.
     last: PerOperand<Cell<Copied>>,
     non_temporal: bool,
-    /// From a part of an accumulated gradient to its sum, and from there to what that has lost.
+    /// Bytes from the sum of an accumulated gradient to what it has lost.
     accumulator_plane: usize,
 }
 
@@ -127,8 +127,7 @@ impl Staging {
                     match self.role[j] {
                         Role::Store => copy_strided(to, stride, from, item as isize, item, len),
                         _ => {
-                            let sum = to.add(self.accumulator_plane);
-                            add_strided::<A>(sum, self.accumulator_plane, stride, from.cast(), len);
+                            add_strided::<A>(to, self.accumulator_plane, stride, from.cast(), len);
                         }
                     }
                 }
@@ -198,14 +197,19 @@ unsafe fn add_strided<A: Float>(
 ) {
     // SAFETY: the caller's.
     let from = unsafe { std::slice::from_raw_parts(from, count) };
+    if step == size_of::<A>() as isize {
+        let (sums, lost) = (sums.cast::<A>(), sums.wrapping_add(to_lost).cast::<A>());
+        // SAFETY: the caller's.
+        let [sums, lost] =
+            [sums, lost].map(|p| unsafe { std::slice::from_raw_parts_mut(p, count) });
+        return add_to_sums(sums, lost, from);
+    }
     let add = |i: usize, x: A| {
         let sum = sums.wrapping_offset(i as isize * step).cast::<A>();
         let lost = sum.wrapping_byte_add(to_lost);
         // SAFETY: the caller's.
-        unsafe {
-            let total = Compensated { sum: *sum, lost: *lost }.add(x);
-            (*sum, *lost) = (total.sum, total.lost);
-        }
+        let (sum, lost) = unsafe { (&mut *sum, &mut *lost) };
+        add_to_sums(std::slice::from_mut(sum), std::slice::from_mut(lost), &[x]);
     };
     if step == 0 {
         return add(0, pairwise_sum(from));
