@@ -1,7 +1,10 @@
 //! Gradients of broadcast operands: buffers a group each, summed into the operand.
 
 use super::array::{Array, Placement};
+use super::case::Case;
+use ewa_rs::attention::op::OpName;
 use ewa_rs::attention::schedule::accumulate::Accumulators;
+use ewa_rs::simd::Simd;
 use ewa_rs::tensor::dtype::DType;
 use ewa_rs::tensor::operand::Operand;
 use half::f16;
@@ -24,7 +27,7 @@ fn the_groups_sums_arrive_where_they_belong() {
     let accumulators = Accumulators::new::<f16>(&[2, 5, 3], &mut operands);
     assert_eq!((operands[1].item, &operands[1].strides[..]), (4, &[12, 0, 4][..]));
     let groups = 3;
-    let accumulators = accumulators.allocate(groups);
+    let accumulators = accumulators.allocate(groups, |_| true);
     let mut base = [std::ptr::null_mut(); 2];
     accumulators.attach(&mut base);
     assert!(base[0].is_null());
@@ -48,7 +51,7 @@ fn the_groups_sums_arrive_where_they_belong() {
 fn no_group_means_zeros() {
     let array = operand();
     let mut operands = [array.operand()];
-    let accumulators = Accumulators::new::<f16>(&[2, 5, 3], &mut operands).allocate(0);
+    let accumulators = Accumulators::new::<f16>(&[2, 5, 3], &mut operands).allocate(0, |_| false);
     // SAFETY: of this array.
     unsafe { accumulators.reduce_into::<f16>(&[array.operand()]) };
     assert!(array.indices().all(|index| array.get(&index) == 0.0));
@@ -66,4 +69,67 @@ fn groups_are_few_where_buffers_are_large_and_many_where_work_is() {
     assert_eq!(groups(&[1000, 10], &[false, true], 100), 32);
     assert_eq!(groups(&[1000, 10], &[false, true], 3), 3);
     assert_eq!(groups(&[1000, 10], &[true, true], 1000), 256);
+}
+
+/// Every form of the loops, with values that are broadcast along rows, planes, slices, softmax axes and
+/// everything.
+#[test]
+fn what_rounding_takes_does_not_grow_with_the_number_of_terms() {
+    let cases: [(&[usize], &[usize], &[bool]); 12] = [
+        (&[100_003, 3], &[1], &[false, true]),
+        (&[20_011, 28], &[1], &[false, true]),
+        (&[20_011, 28], &[1], &[false, false]),
+        (&[20_011, 28], &[1], &[true, false]),
+        (&[40_003, 3, 5], &[2], &[false, true, true]),
+        (&[40_003, 3, 5], &[1], &[false, true, true]),
+        (&[3, 40_003, 5], &[2], &[true, false, true]),
+        (&[40_003, 5], &[0], &[false, true]),
+        (&[5, 40_003], &[0], &[true, false]),
+        (&[64, 3, 700], &[0, 2], &[false, true, true]),
+        (&[2, 100_003], &[1], &[true, false]),
+        (&[500, 2, 40, 3], &[0, 2], &[false, true, false, true]),
+    ];
+    for (shape, softmax, has) in cases {
+        let mut case = Case::new(OpName::ElementwiseAttention, DType::F32, shape, softmax);
+        let broadcast = Placement { has: has.to_vec(), ..Placement::contiguous(shape.len()) };
+        (case.inputs[2], case.gradients) = (Some(broadcast.clone()), vec![None; 4]);
+        case.gradients[2] = Some(broadcast);
+        let mut arrays = case.arrays();
+        let ones = arrays.inputs.drain(..).map(|input| Some(input?.filled(|| 1.0))).collect();
+        arrays.inputs = ones;
+        arrays.upstream = arrays.upstream.filled(|| 0.1f32.into());
+        let slice: usize = softmax.iter().map(|&d| shape[d]).product();
+        let terms: usize = (0..shape.len()).filter(|&d| !has[d]).map(|d| shape[d]).product();
+        let expected = terms as f64 * f64::from(0.1f32) / slice as f64;
+        for simd in Simd::available() {
+            let results = case.results();
+            case.run(&arrays, &results, simd);
+            let gradient = results.gradients[2].as_ref().expect("it is wanted");
+            for index in gradient.indices() {
+                let error = (gradient.get(&index) / expected - 1.0).abs() / f64::from(f32::EPSILON);
+                assert!(error <= 8.0, "{simd:?} {shape:?} {softmax:?} {has:?}: {error} eps");
+            }
+        }
+    }
+}
+
+/// Softmax axes that do not become one, lanes across slices, and rows too few for a part: in slices of so
+/// many blocks every term counts once, whatever block it is in.
+#[test]
+fn what_rounding_takes_does_not_grow_with_the_number_of_blocks() {
+    let placement = Placement { steps: vec![1, 2, 2, 1], ..Placement::contiguous(4) };
+    let mut case = Case::new(OpName::ElementwiseAttention, DType::F32, &[60, 90, 3, 2], &[0, 1, 2]);
+    case.inputs[..3].fill(Some(placement.clone()));
+    case.gradients[..3].fill(Some(placement));
+    case.check();
+    let mut arrays = case.arrays();
+    arrays.inputs = arrays.inputs.into_iter().map(|x| Some(x?.filled(|| 1.0))).collect();
+    for simd in Simd::available() {
+        let results = case.results();
+        case.run(&arrays, &results, simd);
+        for index in results.y.indices() {
+            let error = (results.y.get(&index) * 16_200.0 - 1.0).abs() / f64::from(f32::EPSILON);
+            assert!(error <= 4.0, "{simd:?}: {error} eps");
+        }
+    }
 }

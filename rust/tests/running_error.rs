@@ -11,6 +11,9 @@ pub const U: f64 = f32::EPSILON as f64 / 2.0;
 /// Additions that a term of a kernel's sum goes through that are not compensated for: 8 of a part, 8 of
 /// the parts, at most 4 of the lanes (in a tree) or 15 (one after the other), and the last.
 pub const SUMMATION: usize = 32;
+/// Additions of a gradient of a broadcast operand that are not compensated for: 32 of a part, or 24 of a
+/// part of a row and one for each of its halvings.
+pub const GRADIENT_SUMMATION: usize = 48;
 /// Kernels' 2ˣ is zero for smaller results; their scores may be shifted by as much as 2⁴.
 const UNDERFLOW: f64 = 1.0 / (1u128 << 121) as f64;
 
@@ -118,6 +121,6 @@ impl Sum {
 
     /// Over what an operand was broadcast along.
     pub fn of_gradients(self) -> Bounded {
-        self.after(self.count)
+        self.after(self.count.min(GRADIENT_SUMMATION))
     }
 }

@@ -109,7 +109,7 @@ impl<O: Op> RowPass<O> for Exponentials {
                 e.store(z.add(i));
                 stats.add(i, e);
             }
-            stats.end_row(row, work.len);
+            stats.end_row(row, work.rows, work.len);
         }
     }
 }
@@ -198,7 +198,7 @@ impl<O: Op, const KEPT: bool> RowPass<O> for Dots<KEPT> {
             }
         });
         // SAFETY: the caller's.
-        unsafe { dot.end_row(row, work.len) };
+        unsafe { dot.end_row(row, work.rows, work.len) };
     }
 }
 

@@ -90,17 +90,18 @@ impl<V: Vector, const OUTER: bool> Running<V, OUTER> {
         self.part = V::splat(V::Scalar::ZERO);
     }
 
-    /// Row `row` of `len` has been added.
+    /// Row `row` of `rows`, of `len` elements each, has been added. The last one ends a part too: the next
+    /// block of the slice would add to it.
     ///
     /// # Safety
     /// The memory of the statistics is valid and has a place for each of these elements.
     #[inline(always)]
-    pub unsafe fn end_row(&mut self, row: usize, len: usize) {
+    pub unsafe fn end_row(&mut self, row: usize, rows: usize, len: usize) {
         // SAFETY: the caller's.
         unsafe {
             if !OUTER {
                 self.end_part();
-            } else if row % PART == PART - 1 {
+            } else if row % PART == PART - 1 || row + 1 == rows {
                 for i in (0..len).step_by(V::LANES) {
                     let [sums, lost, parts] =
                         [self.stats.sums(), self.stats.lost(), self.stats.parts()];

@@ -9,8 +9,8 @@ pub const PART: usize = 8;
 /// A sum and what rounding took from it (Knuth's TwoSum).
 #[derive(Clone, Copy)]
 pub struct Compensated<A> {
-    pub(super) sum: A,
-    pub(super) lost: A,
+    pub sum: A,
+    pub lost: A,
 }
 
 impl<A: Float> Compensated<A> {
@@ -28,6 +28,14 @@ impl<A: Float> Compensated<A> {
     pub fn total(self) -> A {
         let total = self.sum + self.lost;
         if total == total { total } else { self.sum }
+    }
+}
+
+/// Add terms to sums, and what rounding takes from these to what they have lost.
+pub fn add_to_sums<A: Float>(sums: &mut [A], lost: &mut [A], terms: &[A]) {
+    for ((sum, lost), &x) in sums.iter_mut().zip(lost).zip(terms) {
+        let total = Compensated { sum: *sum, lost: *lost }.add(x);
+        (*sum, *lost) = (total.sum, total.lost);
     }
 }
 

@@ -3,7 +3,11 @@
 //! Each group of work adds into a buffer of its own, of the operand's size; the buffers are then summed
 //! in the order of the groups. The number of groups depends on the shapes alone, so the bits of the
 //! result don't depend on the number of threads.
+//!
+//! No error grows with the number of terms: at most [`TERMS`] of them are added up one by one, to a part;
+//! parts go into a sum, and what rounding takes from that is kept beside it.
 
+use crate::attention::kernel::sums::{Compensated, add_to_sums};
 use crate::simd::{Element, Float};
 use crate::tensor::dims::Dims;
 use crate::tensor::memory::Scratch;
@@ -16,7 +20,9 @@ const MOST_GROUPS: usize = 256;
 /// Bytes between the buffers of two groups, lest a processor that reads ahead takes its neighbour's lines.
 const GAP: usize = 4096;
 /// Elements summed at a time.
-const CHUNK: usize = 4096;
+const CHUNK: usize = 1024;
+/// The most terms that are added up without a compensation for what rounding takes.
+pub const TERMS: usize = 32;
 
 /// One operand's place in the buffers.
 struct Accumulator {
@@ -26,20 +32,24 @@ struct Accumulator {
     axes: Vec<(usize, isize)>,
     size: usize,
     start: usize,
+    /// Whether blocks add to parts in place, rather than to copies that then go into the sums.
+    is_direct: bool,
 }
 
 pub struct Accumulators {
     list: Vec<Accumulator>,
-    /// Elements of one group's buffer.
+    /// Elements of one group's sums; as many are what these have lost, and parts not yet in them.
     size: usize,
     groups: usize,
+    /// Sums, what they have lost, and parts if there are any.
+    planes: usize,
     item: usize,
     memory: Option<Scratch>,
 }
 
 impl Accumulators {
     pub fn none() -> Accumulators {
-        Accumulators { list: Vec::new(), size: 0, groups: 0, item: 1, memory: None }
+        Accumulators { list: Vec::new(), size: 0, groups: 0, planes: 2, item: 1, memory: None }
     }
 
     /// For the broadcast ones of `gradients`, whose strides become those of the buffer.
@@ -60,7 +70,13 @@ impl Accumulators {
             }
             operand.strides = strides;
             operand.item = result.item;
-            result.list.push(Accumulator { operand: j, axes: described, size, start: result.size });
+            result.list.push(Accumulator {
+                operand: j,
+                axes: described,
+                size,
+                start: result.size,
+                is_direct: false,
+            });
             result.size += size.next_multiple_of(64 / result.item);
         }
         result
@@ -75,19 +91,35 @@ impl Accumulators {
         items.min(affordable.clamp(*GROUPS.start(), *GROUPS.end()))
     }
 
-    pub fn allocate(mut self, groups: usize) -> Accumulators {
+    /// With memory for so many groups; `is_direct` says so of operands counted from the first gradient.
+    pub fn allocate(mut self, groups: usize, is_direct: impl Fn(usize) -> bool) -> Accumulators {
+        for a in &mut self.list {
+            a.is_direct = is_direct(a.operand);
+        }
+        self.planes = if self.list.iter().any(|a| a.is_direct) { 3 } else { 2 };
         self.size += GAP / self.item;
         self.groups = groups;
-        let bytes = groups * self.size * self.item;
+        let bytes = groups * self.group_bytes();
         self.memory = (!self.list.is_empty()).then(|| Scratch::zeroed(bytes));
         self
     }
 
-    /// Point operands (counted from the first gradient) at their places in the buffer of group 0.
+    /// Bytes from a sum to what it has lost, and from there to its part.
+    pub fn plane_bytes(&self) -> usize {
+        self.size * self.item
+    }
+
+    fn group_bytes(&self) -> usize {
+        self.planes * self.plane_bytes()
+    }
+
+    /// Point operands (counted from the first gradient) at their sums in the buffer of group 0, or at their
+    /// parts if blocks add to these in place.
     pub fn attach(&self, base: &mut [*mut u8]) {
         if let Some(memory) = &self.memory {
             for a in &self.list {
-                base[a.operand] = memory.as_ptr::<u8>().wrapping_add(a.start * self.item);
+                let plane = if a.is_direct { 2 * self.plane_bytes() } else { 0 };
+                base[a.operand] = memory.as_ptr::<u8>().wrapping_add(plane + a.start * self.item);
             }
         }
     }
@@ -95,8 +127,23 @@ impl Accumulators {
     /// Move offsets (counted from the first gradient) from the buffer of group 0 to that of `group`.
     pub fn move_to_group(&self, group: usize, offsets: &mut [isize]) {
         for a in &self.list {
-            offsets[a.operand] += (group * self.size * self.item) as isize;
+            offsets[a.operand] += (group * self.group_bytes()) as isize;
         }
+    }
+
+    /// Add a group's parts to its sums.
+    ///
+    /// # Safety
+    /// `A` is the type computed in, and nobody else is at work on the group's buffer.
+    pub unsafe fn fold<A: Float>(&self, group: usize) {
+        let Some(memory) = self.memory.as_ref().filter(|_| self.planes == 3) else { return };
+        let start = memory.as_ptr::<u8>().wrapping_add(group * self.group_bytes()).cast::<A>();
+        // SAFETY: a group's buffer has three planes of this size.
+        let buffer = unsafe { std::slice::from_raw_parts_mut(start, 3 * self.size) };
+        let (sums, rest) = buffer.split_at_mut(self.size);
+        let (lost, parts) = rest.split_at_mut(self.size);
+        add_to_sums(sums, lost, parts);
+        parts.fill(A::ZERO);
     }
 
     /// Sum the buffers, in the order of the groups, into the operands' own memory.
@@ -128,20 +175,18 @@ impl Accumulators {
         first: usize,
     ) {
         let count = CHUNK.min(accumulator.size - first);
-        let mut sums = [T::Acc::ZERO; CHUNK];
-        for group in 0..self.groups {
-            let start = group * self.size + accumulator.start + first;
-            // SAFETY: a group's buffer has all elements of every operand.
-            let part =
+        let mut sums = [Compensated::<T::Acc>::ZERO; CHUNK];
+        for plane in 0..self.planes * self.groups {
+            let start = plane * self.size + accumulator.start + first;
+            // SAFETY: each plane of a group's buffer has all elements of every operand.
+            let terms =
                 unsafe { std::slice::from_raw_parts(memory.as_ptr::<T::Acc>().add(start), count) };
-            for (sum, &x) in sums.iter_mut().zip(part) {
-                *sum = *sum + x;
-            }
+            sums.iter_mut().zip(terms).for_each(|(sum, &x)| *sum = sum.add(x));
         }
-        for (i, &sum) in sums[..count].iter().enumerate() {
+        for (i, sum) in sums[..count].iter().enumerate() {
             let place = to.data.wrapping_offset(byte_offset(&accumulator.axes, first + i));
             // SAFETY: it is an element of the operand.
-            unsafe { *place.cast::<T>() = T::from_acc(sum) };
+            unsafe { *place.cast::<T>() = T::from_acc(sum.total()) };
         }
     }
 }

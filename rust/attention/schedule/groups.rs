@@ -1,6 +1,7 @@
 //! What one thread does: items, one after the other. An item is a unit, or a piece of one.
 
 use super::pass::{Pass, Schedule};
+use super::places::{accumulates_along_rows, items_between_folds};
 use super::unit::Worker;
 use super::workspace::Workspace;
 use crate::attention::layout::{Form, count};
@@ -35,11 +36,14 @@ unsafe fn run_group<O: Op>(
     let Schedule { plan, items, groups, .. } = *schedule;
     let [first, end] = [group, group + 1].map(|group| group * items / groups);
     let pieces = plan.pieces.len().max(1);
+    let fold_every = items_between_folds(plan);
     for item in first.max(units.start * pieces)..end.min(units.end * pieces) {
         let mut unit = plan.unit(item / pieces);
         schedule.accumulators.move_to_group(group, &mut unit.offset[GRADIENTS..]);
         let worker = Worker { schedule, space, unit };
-        let is_block = plan.layout.form == Form::InnerMulti || count(&plan.layout.extra) > 1;
+        let is_block = plan.layout.form == Form::InnerMulti
+            || count(&plan.layout.extra) > 1
+            || (plan.layout.form == Form::Outer && accumulates_along_rows(plan));
         // SAFETY: the caller's.
         unsafe {
             match pass {
@@ -47,6 +51,9 @@ unsafe fn run_group<O: Op>(
                 Pass::Whole => worker.slices(),
                 Pass::Reduce(to) => worker.reduce(item, to),
                 Pass::Apply(from) => worker.apply(item, from),
+            }
+            if fold_every.is_some_and(|n| (item - first + 1).is_multiple_of(n)) {
+                schedule.accumulators.fold::<Acc<O>>(group);
             }
         }
     }

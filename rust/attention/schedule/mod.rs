@@ -12,6 +12,7 @@ mod operands;
 mod partials;
 mod pass;
 mod pieces;
+mod places;
 mod plan;
 mod run;
 mod staging;

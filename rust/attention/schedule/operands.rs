@@ -2,7 +2,7 @@
 
 use crate::attention::call::Call;
 use crate::attention::kernel::short::{LONGEST, LONGEST_BACKWARD};
-use crate::attention::layout::{Form, Layout, MAX_OPERANDS};
+use crate::attention::layout::{Axis, Form, Layout, MAX_OPERANDS};
 use crate::attention::op::{GRADIENTS, INVERSE, MAXIMUM, WEIGHTS, Y};
 use crate::tensor::dtype::Direction;
 use crate::tensor::operand::Operand;
@@ -58,4 +58,10 @@ pub fn has_copies(layout: &Layout, operands: &[Operand]) -> bool {
         takes_part(j, operand) && layout.inner.strides[j] != operand.item as isize
     };
     operands.iter().enumerate().any(is_copied)
+}
+
+/// Whether gradients are added up along an axis.
+pub fn accumulates_along(axis: &Axis, operands: &[Operand]) -> bool {
+    let gradients = (GRADIENTS..operands.len()).filter(|&j| !operands[j].is_absent());
+    axis.size > 1 && gradients.into_iter().any(|j| axis.strides[j] == 0)
 }

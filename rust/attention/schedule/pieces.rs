@@ -2,33 +2,20 @@
 
 use super::partials::Partials;
 use super::unit::Worker;
-use crate::attention::block::Block;
 use crate::attention::kernel::blocks::{Dots, Exponentials, GradInputs, Results, Scores};
 use crate::attention::kernel::pieces::Sum;
 use crate::attention::kernel::stats::Stats;
+use crate::attention::kernel::work::BlockWork;
 use crate::attention::layout::{Form, PerOperand};
 use crate::attention::op::{Acc, Op};
 
-/// A piece's block, its base, and its rows and their length.
-struct Opened {
-    block: Block,
-    base: PerOperand<*mut u8>,
-    rows: usize,
-    len: usize,
-}
-
 impl<O: Op> Worker<'_, O> {
-    /// # Safety
-    /// As for [`Worker`].
-    unsafe fn open_piece(&self, item: usize) -> Opened {
+    /// A piece's offset, and its rows and their length.
+    fn piece(&self, item: usize) -> (PerOperand<isize>, usize, usize) {
         let plan = self.schedule.plan;
         let piece = &plan.pieces[item % plan.pieces.len()];
-        let rows = piece.rows;
         let len = if plan.layout.form == Form::Outer { self.unit.len } else { piece.len };
-        let base = plan.all_at(&plan.piece(self.unit.offset, piece));
-        // SAFETY: the block is of this unit.
-        let block = unsafe { self.space.staging.open(&base, rows, len) };
-        Opened { block, base, rows, len }
+        (plan.piece(self.unit.offset, piece), piece.rows, len)
     }
 
     /// Maximum and sum, or Σ a·da, of a piece.
@@ -40,7 +27,9 @@ impl<O: Op> Worker<'_, O> {
         // SAFETY: the piece is of this unit, the statistics are in the workspace's memory, and the partials
         // have a pair for each slice of a piece.
         unsafe {
-            let Opened { block, rows, len, .. } = self.open_piece(item);
+            let (offset, rows, len) = self.piece(item);
+            let base = self.schedule.plan.all_at(&offset);
+            let block = self.space.staging.open(&base, rows, len);
             let work = self.work(&block, rows, len, 0);
             let partial = to.piece::<Acc<O>>(item);
             if is_forward && self.schedule.plan.layout.form != Form::Outer {
@@ -75,8 +64,7 @@ impl<O: Op> Worker<'_, O> {
         // SAFETY: the piece is of this unit, the statistics are in the workspace's memory, and the partials
         // have a pair for each slice of a unit.
         unsafe {
-            let Opened { block, base, rows, len } = self.open_piece(item);
-            let work = self.work(&block, rows, len, 0);
+            let (offset, rows, len) = self.piece(item);
             let known = self.stats(self.space.statistics);
             let pairs = from.unit::<Acc<O>>(item / pieces);
             for i in 0..self.slices_side_by_side() {
@@ -89,13 +77,17 @@ impl<O: Op> Worker<'_, O> {
                 if item.is_multiple_of(pieces) {
                     self.save(&known);
                 }
-                self.over_rows(work, known, Stats::absent(), Results::<false>);
+                let pass = |work: BlockWork<O>| {
+                    self.over_rows(work, known, Stats::absent(), Results::<false>)
+                };
+                self.store_results(&offset, (rows, len), 0, pass);
             } else {
                 let stats = self.stats(self.space.dots);
                 self.restore(&stats);
-                self.over_rows(work, stats, known, GradInputs::<false>);
+                let pass =
+                    |work: BlockWork<O>| self.over_rows(work, stats, known, GradInputs::<false>);
+                self.store_results(&offset, (rows, len), 0, pass);
             }
-            self.space.staging.close::<Acc<O>>(&block, &base, rows, len);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! How a call is cut into units of work, and slices that are too long for the cache into pieces.
 
-use super::operands::{has_copies, primary, results, short_rows, takes_part};
+use super::accumulate::TERMS;
+use super::operands::{accumulates_along, has_copies, primary, results, short_rows, takes_part};
 use crate::attention::block::Role;
 use crate::attention::call::Call;
 use crate::attention::layout::{Form, Layout, MAX_OPERANDS, PerOperand, count, offsets};
@@ -51,7 +52,7 @@ pub struct Plan {
     /// Rows (form Inner), row length (InnerMulti) or lanes (Outer) of a unit.
     pub span: usize,
     /// Planes of a unit, of rows that are slices.
-    plane_span: usize,
+    pub plane_span: usize,
     /// Elements of scratch along one row: the row's length in whole registers.
     pub pitch: usize,
     /// Whether slices are short rows that are worked on as one long one.
@@ -60,6 +61,8 @@ pub struct Plan {
     pub non_temporal: bool,
     /// Empty where a unit's scores fit in the cache.
     pub pieces: Vec<Piece>,
+    /// Bytes from the sum of an accumulated gradient to what it has lost.
+    pub accumulator_plane: usize,
 }
 
 // SAFETY: the pointers are to operands, which the caller keeps alive; units write to places of their own.
@@ -78,7 +81,14 @@ impl Plan {
         let is_long = scores_at_once(&layout) > most;
         let layout = if is_long { layout.with_single_slices() } else { layout };
         let (short, repeats) = short_rows(&layout, &operands, direction);
-        let (span, plane_span) = spans(&layout, has_copies(&layout, &operands), repeats);
+        let short = short && simd.is_wide();
+        let (mut span, mut plane_span) = spans(&layout, has_copies(&layout, &operands), repeats);
+        if layout.form == Form::Inner && accumulates_along(&layout.rows, &operands) {
+            (span, plane_span) = (span.min(if short { TERMS * MAX_LANES } else { TERMS }), 1);
+        }
+        if accumulates_along(&layout.planes, &operands) {
+            plane_span = plane_span.min(TERMS);
+        }
         let pitch = match layout.form {
             Form::Outer => span,
             _ => layout.inner.size.min(most),
@@ -91,9 +101,10 @@ impl Plan {
             units: count(&layout.outer) * units_per_outer(&layout, span, plane_span),
             span,
             plane_span,
-            short: short && simd.is_wide(),
+            short,
             pitch: pitch.next_multiple_of(MAX_LANES),
             pieces: Vec::new(),
+            accumulator_plane: 0,
             non_temporal: results(call, &operands, direction) >= large,
             base: [std::ptr::null_mut(); MAX_OPERANDS],
             item: [1; MAX_OPERANDS],
@@ -141,13 +152,19 @@ impl Plan {
         pieces
     }
 
+    /// Into how many units rows (form Inner) or the inner axis (other forms) are cut, and planes.
+    pub fn spans(&self) -> [usize; 2] {
+        let Layout { planes, rows, inner, form, .. } = &self.layout;
+        let axis = if *form == Form::Inner { rows } else { inner };
+        [axis.size.div_ceil(self.span), planes.size.div_ceil(self.plane_span)]
+    }
+
     /// What unit number `unit` consists of.
     pub fn unit(&self, unit: usize) -> Unit {
         let Layout { outer, planes, rows, inner, form, .. } = &self.layout;
         let is_rows = *form == Form::Inner;
         let axis = if is_rows { rows } else { inner };
-        let (spans, plane_spans) =
-            (axis.size.div_ceil(self.span), planes.size.div_ceil(self.plane_span));
+        let [spans, plane_spans] = self.spans();
         let first = (unit % spans) * self.span;
         let first_plane = (unit / spans % plane_spans) * self.plane_span;
         let mut offset = offsets(outer, unit / (spans * plane_spans));

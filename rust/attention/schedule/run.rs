@@ -4,6 +4,7 @@ use super::accumulate::Accumulators;
 use super::groups::in_parallel;
 use super::partials::{Partials, combine};
 use super::pass::{Pass, Schedule};
+use super::places::{Place, place};
 use super::plan::Plan;
 use crate::attention::call::Call;
 use crate::attention::op::{Acc, GRADIENTS, Op, WEIGHTS, Y};
@@ -29,7 +30,7 @@ pub unsafe fn run<O: Op>(op: O, call: &Call, simd: Simd, direction: Direction) {
         Direction::Backward => Accumulators::new::<O::T>(&call.shape, &mut operands[GRADIENTS..]),
     };
     if total == 0 {
-        let accumulators = accumulators.allocate(0);
+        let accumulators = accumulators.allocate(0, |_| false);
         // SAFETY: these are the operands that the accumulators were made for, and valid.
         return unsafe { accumulators.reduce_into::<O::T>(&call.operands[GRADIENTS..]) };
     }
@@ -43,8 +44,10 @@ pub unsafe fn run<O: Op>(op: O, call: &Call, simd: Simd, direction: Direction) {
     let mut plan = Plan::new::<O>(call, operands, direction, simd);
     let items = plan.units * plan.pieces.len().max(1);
     let groups = accumulators.groups(items, total);
-    let accumulators = accumulators.allocate(groups);
+    let is_direct = |j| place(&plan, GRADIENTS + j) == Place::Own;
+    let accumulators = accumulators.allocate(groups, is_direct);
     accumulators.attach(&mut plan.base[GRADIENTS..]);
+    plan.accumulator_plane = accumulators.plane_bytes();
     let (plan, accumulators) = (&plan, &accumulators);
     let schedule = Schedule { op, plan, accumulators, items, groups, total, direction, simd };
     // SAFETY: the plan is of operands that are valid, or of buffers of the accumulators.

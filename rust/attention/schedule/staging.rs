@@ -1,23 +1,13 @@
 //! Operands whose elements do not lie side by side are copied, block by block, and so are results.
 
+use super::places::{Place, place};
 use super::plan::Plan;
 use crate::attention::block::{Block, Role};
+use crate::attention::kernel::sums::add_to_sums;
 use crate::attention::layout::{Axis, Layout, MAX_OPERANDS, PerOperand};
-use crate::simd::Float;
-use crate::simd::MAX_LANES;
+use crate::simd::{Float, MAX_LANES};
 use crate::tensor::memory::Scratch;
 use std::cell::Cell;
-
-/// Where a block has an operand.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// Where it is.
-    Own,
-    /// In a copy, its elements side by side.
-    Copied,
-    /// In [`MAX_LANES`] copies of its only row, one behind the other.
-    Repeated,
-}
 
 /// How the operands of a layout become blocks, and the memory for copies of those whose elements do
 /// not lie side by side: strided ones, and ones that are broadcast along the inner axis.
@@ -35,6 +25,8 @@ pub struct Staging {
     /// copied again.
     last: PerOperand<Cell<Copied>>,
     non_temporal: bool,
+    /// Bytes from the sum of an accumulated gradient to what it has lost.
+    accumulator_plane: usize,
 }
 
 /// Where an input's copy is from, and its rows and their length.
@@ -45,26 +37,30 @@ impl Staging {
     pub fn new(plan: &Plan) -> Staging {
         let Layout { planes, rows, inner, .. } = plan.layout;
         let (max_rows, max_len) = plan.largest_block();
-        let place = std::array::from_fn(|j| {
-            if plan.present[j] && inner.strides[j] != plan.item[j] as isize && max_len > 1 {
-                Place::Copied
-            } else if plan.present[j] && plan.short && rows.strides[j] == 0 {
-                Place::Repeated
-            } else {
-                Place::Own
-            }
-        });
+        let place = std::array::from_fn(|j| place(plan, j));
         let mut start = [0; MAX_OPERANDS];
         let mut bytes = 0;
         for j in (0..MAX_OPERANDS).filter(|&j| place[j] != Place::Own) {
             start[j] = bytes;
-            let rows = if place[j] == Place::Copied { max_rows } else { MAX_LANES };
+            let rows = copied_rows(place[j], max_rows);
             bytes += (rows * max_len * plan.item[j]).next_multiple_of(64);
         }
         let memory = (bytes > 0).then(|| Scratch::unset(bytes));
         let last = std::array::from_fn(|_| Cell::new((std::ptr::null_mut(), 0, 0)));
-        let Plan { item, role, non_temporal, .. } = *plan;
-        Staging { place, item, role, planes, rows, inner, start, memory, last, non_temporal }
+        let Plan { item, role, non_temporal, accumulator_plane, .. } = *plan;
+        Staging {
+            place,
+            item,
+            role,
+            planes,
+            rows,
+            inner,
+            start,
+            memory,
+            last,
+            non_temporal,
+            accumulator_plane,
+        }
     }
 
     /// The block at `base` (every operand's address of its first element), its copies made.
@@ -91,16 +87,11 @@ impl Staging {
         block
     }
 
-    /// The rows in memory of an operand that is not where it was, of `rows` of a block.
-    fn rows(&self, j: usize, rows: usize) -> usize {
-        if self.place[j] == Place::Copied { rows } else { MAX_LANES }
-    }
-
     /// # Safety
     /// As for [`Staging::open`].
     unsafe fn copy_in(&self, block: &Block, j: usize, from: *mut u8, rows: usize, len: usize) {
         let (item, stride) = (self.item[j], self.inner.strides[j]);
-        for row in 0..self.rows(j, rows) {
+        for row in 0..copied_rows(self.place[j], rows) {
             // SAFETY: the row is the operand's, and the copy has room for it.
             unsafe {
                 let from = from.offset(row as isize * self.rows.strides[j]);
@@ -128,14 +119,16 @@ impl Staging {
         let is_result = |&j: &usize| self.place[j] != Place::Own && self.role[j] != Role::Input;
         for j in (0..MAX_OPERANDS).filter(is_result) {
             let (item, stride) = (self.item[j], self.inner.strides[j]);
-            for row in 0..self.rows(j, rows) {
+            for row in 0..copied_rows(self.place[j], rows) {
                 // SAFETY: the row is the operand's, and it has a copy.
                 unsafe {
                     let from = block.base[j].add(row * len * item);
                     let to = base[j].offset(row as isize * self.rows.strides[j]);
                     match self.role[j] {
                         Role::Store => copy_strided(to, stride, from, item as isize, item, len),
-                        _ => add_strided::<A>(to, stride, from.cast(), len),
+                        _ => {
+                            add_strided::<A>(to, self.accumulator_plane, stride, from.cast(), len);
+                        }
                     }
                 }
             }
@@ -181,28 +174,55 @@ unsafe fn copy_strided(
     }
 }
 
-/// Add `count` dense numbers to others, `to_step` bytes apart.
-///
-/// # Safety
-/// There are so many of both, which do not overlap.
-unsafe fn add_strided<A: Float>(to: *mut u8, to_step: isize, from: *const A, count: usize) {
-    // SAFETY: the caller's.
-    unsafe {
-        let from = std::slice::from_raw_parts(from, count);
-        if to_step == 0 {
-            let to = to.cast::<A>();
-            *to = *to + sum(from);
-            return;
-        }
-        for (i, &x) in from.iter().enumerate() {
-            let to = to.offset(i as isize * to_step).cast::<A>();
-            *to = *to + x;
-        }
+/// The rows in memory of an operand that is not where it was, of `rows` of a block.
+fn copied_rows(place: Place, rows: usize) -> usize {
+    match place {
+        Place::Own | Place::Copied => rows,
+        Place::OneRow => 1,
+        Place::Repeated => MAX_LANES,
     }
 }
 
-/// In 16 partial sums, which a compiler can keep in registers.
-fn sum<A: Float>(x: &[A]) -> A {
+/// Add `count` dense numbers to sums that are `step` bytes apart; what these have lost is `to_lost` bytes
+/// behind them.
+///
+/// # Safety
+/// There are so many of all three, which do not overlap.
+unsafe fn add_strided<A: Float>(
+    sums: *mut u8,
+    to_lost: usize,
+    step: isize,
+    from: *const A,
+    count: usize,
+) {
+    // SAFETY: the caller's.
+    let from = unsafe { std::slice::from_raw_parts(from, count) };
+    if step == size_of::<A>() as isize {
+        let (sums, lost) = (sums.cast::<A>(), sums.wrapping_add(to_lost).cast::<A>());
+        // SAFETY: the caller's.
+        let [sums, lost] =
+            [sums, lost].map(|p| unsafe { std::slice::from_raw_parts_mut(p, count) });
+        return add_to_sums(sums, lost, from);
+    }
+    let add = |i: usize, x: A| {
+        let sum = sums.wrapping_offset(i as isize * step).cast::<A>();
+        let lost = sum.wrapping_byte_add(to_lost);
+        // SAFETY: the caller's.
+        let (sum, lost) = unsafe { (&mut *sum, &mut *lost) };
+        add_to_sums(std::slice::from_mut(sum), std::slice::from_mut(lost), &[x]);
+    };
+    if step == 0 {
+        return add(0, pairwise_sum(from));
+    }
+    from.iter().enumerate().for_each(|(i, &x)| add(i, x));
+}
+
+/// In halves, down to what is added up in 16 partial sums, which a compiler can keep in registers.
+fn pairwise_sum<A: Float>(x: &[A]) -> A {
+    if x.len() > 128 {
+        let (first, second) = x.split_at(x.len() / 2);
+        return pairwise_sum(first) + pairwise_sum(second);
+    }
     let mut sums = [A::ZERO; 16];
     let chunks = x.chunks_exact(16);
     let rest = chunks.remainder();

@@ -1,13 +1,15 @@
 //! One unit of work, and what is done to all kinds of it.
 
+use super::accumulate::TERMS;
 use super::pass::Schedule;
+use super::places::accumulates_along_rows;
 use super::plan::Unit;
 use super::workspace::Workspace;
 use crate::attention::block::Block;
 use crate::attention::kernel::blocks::{OverRows, RowPass};
 use crate::attention::kernel::stats::Stats;
 use crate::attention::kernel::work::BlockWork;
-use crate::attention::layout::Form;
+use crate::attention::layout::{Form, PerOperand};
 use crate::attention::op::{Acc, INVERSE, MAXIMUM, Op};
 
 /// A thread at a unit. All of its functions need the schedule's memory to be valid, and that nobody else
@@ -55,6 +57,33 @@ impl<O: Op> Worker<'_, O> {
     ) {
         // SAFETY: the caller's.
         unsafe { self.schedule.simd.dispatch(OverRows { work, stats, dot, pass }) };
+    }
+
+    /// Call `pass`, which stores results, with the block at `offset`: with so many of its rows at once that
+    /// no more than [`TERMS`] gradients are added up one by one. `first` is its first row of scratch.
+    ///
+    /// # Safety
+    /// As for [`Worker`]; the block is of its unit.
+    pub unsafe fn store_results(
+        &self,
+        offset: &PerOperand<isize>,
+        (rows, len): (usize, usize),
+        first: usize,
+        pass: impl Fn(BlockWork<O>),
+    ) {
+        let plan = self.schedule.plan;
+        let at_once = if accumulates_along_rows(plan) { TERMS } else { rows };
+        for row in (0..rows).step_by(at_once.max(1)) {
+            let rows = at_once.min(rows - row);
+            let step = |j: usize| row as isize * plan.layout.rows.strides[j];
+            let base = plan.all_at(&std::array::from_fn(|j| offset[j] + step(j)));
+            // SAFETY: the rows are the block's.
+            unsafe {
+                let block = self.space.staging.open(&base, rows, len);
+                pass(self.work(&block, rows, len, first + row));
+                self.space.staging.close::<Acc<O>>(&block, &base, rows, len);
+            }
+        }
     }
 
     /// Slices side by side: 1 unless lanes go across them.

@@ -96,13 +96,14 @@ impl<O: Op> Worker<'_, O> {
         let (rows, len) = (self.unit.rows, self.unit.len);
         for extra in 0..count(&plan.layout.extra) {
             let more = offsets(&plan.layout.extra, extra);
-            let base = plan.all_at(&std::array::from_fn(|j| self.unit.offset[j] + more[j]));
-            // SAFETY: the block is of this unit.
+            let offset = std::array::from_fn(|j| self.unit.offset[j] + more[j]);
+            // SAFETY: the blocks are of this unit.
             unsafe {
-                let block = self.space.staging.open(&base, rows, len);
-                pass(self.work(&block, rows, len, extra * rows));
                 if stores {
-                    self.space.staging.close::<Acc<O>>(&block, &base, rows, len);
+                    self.store_results(&offset, (rows, len), extra * rows, &pass);
+                } else {
+                    let block = self.space.staging.open(&plan.all_at(&offset), rows, len);
+                    pass(self.work(&block, rows, len, extra * rows));
                 }
             }
         }
