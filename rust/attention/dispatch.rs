@@ -22,48 +22,60 @@ pub struct DynamicCall {
 }
 
 impl DynamicCall {
-    pub fn run(&self, direction: Direction, simd: Simd) {
-        match self.dtype {
-            DType::F16 => self.run_as::<f16>(direction, simd),
-            DType::BF16 => self.run_as::<bf16>(direction, simd),
-            DType::F32 => self.run_as::<f32>(direction, simd),
-            DType::F64 => self.run_as::<f64>(direction, simd),
-            DType::Bool => unreachable!("the bindings refuse it"),
+    /// # Safety
+    /// The call is valid (see [`Call`]) for inputs of this type, but for a boolean mask; all that the op
+    /// requires is there, in a backward the statistics of its forward too; and nobody else writes to the
+    /// memory, or reads what is written, until this returns.
+    pub unsafe fn run(&self, direction: Direction, simd: Simd) {
+        // SAFETY: what the caller vouches for, and the type is the call's.
+        unsafe {
+            match self.dtype {
+                DType::F16 => self.run_as::<f16>(direction, simd),
+                DType::BF16 => self.run_as::<bf16>(direction, simd),
+                DType::F32 => self.run_as::<f32>(direction, simd),
+                DType::F64 => self.run_as::<f64>(direction, simd),
+                DType::Bool => unreachable!("the bindings refuse it"),
+            }
         }
     }
 
-    fn run_as<T: Packed>(&self, direction: Direction, simd: Simd) {
+    /// # Safety
+    /// As of `run`, and the inputs are of type T.
+    unsafe fn run_as<T: Packed>(&self, direction: Direction, simd: Simd) {
         let present = |j: usize| !self.call.operands[j].is_absent();
         let run = Run { call: &self.call, direction, simd };
         let boolean = self.boolean_mask;
         let scale = T::Acc::from_f64(self.scale);
         let scale_base_2 = T::Acc::from_f64(self.scale * std::f64::consts::LOG2_E);
-        match self.op {
-            OpName::ElementwiseAttention => {
-                if present(elementwise_attention::MASK) {
-                    run.with(ElementwiseAttention::<T, true> { scale, scale_base_2, boolean });
-                } else {
-                    run.with(ElementwiseAttention::<T, false> { scale, scale_base_2, boolean });
+        // SAFETY: what the caller vouches for.
+        unsafe {
+            match self.op {
+                OpName::ElementwiseAttention => {
+                    if present(elementwise_attention::MASK) {
+                        run.with(ElementwiseAttention::<T, true> { scale, scale_base_2, boolean });
+                    } else {
+                        run.with(ElementwiseAttention::<T, false> { scale, scale_base_2, boolean });
+                    }
                 }
-            }
-            OpName::ElementwiseSelfAttention => {
-                use elementwise_self_attention::{B, MASK};
-                let residual = self.residual;
-                // Layers without biases or a mask are the common ones: the others share a kernel.
-                if (B..B + 3).any(present) || present(MASK) {
-                    run.with(ElementwiseSelfAttention::<T, true> {
-                        scale,
-                        scale_base_2,
-                        boolean,
-                        residual,
-                    });
-                } else {
-                    run.with(ElementwiseSelfAttention::<T, false> {
-                        scale,
-                        scale_base_2,
-                        boolean,
-                        residual,
-                    });
+                OpName::ElementwiseSelfAttention => {
+                    use elementwise_self_attention::{B, MASK};
+                    let residual = self.residual;
+                    // Layers without biases or a mask are the common ones: the others share a kernel.
+                    if (B..B + 3).any(present) || present(MASK) {
+                        run.with(ElementwiseSelfAttention::<T, true> {
+                            scale,
+                            scale_base_2,
+                            boolean,
+                            residual,
+                        });
+                    } else {
+                        run.with(ElementwiseSelfAttention::<T, false> {
+                            scale,
+                            scale_base_2,
+                            boolean,
+                            residual,
+                        });
+                    }
                 }
             }
         }
@@ -77,8 +89,10 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn with<O: Op>(self, op: O) {
-        // SAFETY: the operands are what the bindings have checked.
+    /// # Safety
+    /// As of [`DynamicCall::run`], for this op.
+    unsafe fn with<O: Op>(self, op: O) {
+        // SAFETY: what the caller vouches for.
         unsafe { schedule::run(op, self.call, self.simd, self.direction) }
     }
 }

@@ -79,6 +79,7 @@ impl Bench {
                 operands: self.operands.clone(),
             },
         };
-        call.run(direction, simd);
+        // SAFETY: the operands lie in memory of the bench, each in its own.
+        unsafe { call.run(direction, simd) };
     }
 }

@@ -78,8 +78,9 @@ pub fn check_kind(name: &str, view: &View, shape: &[usize], dtype: Option<DType>
     )))
 }
 
-/// Which axes of `shape` the softmax goes over.
-pub fn softmax_axes(axis: &Bound<'_, PyAny>, shape: &[usize]) -> PyResult<Vec<bool>> {
+/// The argument `axis`. Its items may run code of their own when they are asked for their value: ask
+/// before looking into memory.
+pub fn axes(axis: &Bound<'_, PyAny>) -> PyResult<Dims<isize>> {
     let as_int = |item: &Bound<'_, PyAny>| -> PyResult<isize> {
         if !item.is_instance_of::<PyBool>()
             && let Ok(i) = item.extract::<isize>()
@@ -93,12 +94,17 @@ pub fn softmax_axes(axis: &Bound<'_, PyAny>, shape: &[usize]) -> PyResult<Vec<bo
         Ok(items) => items.iter().map(|item| as_int(&item)).collect::<PyResult<_>>()?,
         Err(_) => [as_int(axis)?][..].into(),
     };
-    let ndim = shape.len() as isize;
     if list.is_empty() {
         return Err(PyValueError::new_err("axis: expected at least one axis, got ()"));
     }
+    Ok(list)
+}
+
+/// Which axes of `shape` the softmax goes over.
+pub fn softmax_axes(axes: &[isize], shape: &[usize]) -> PyResult<Vec<bool>> {
+    let ndim = shape.len() as isize;
     let mut softmax = vec![false; shape.len()];
-    for &i in &list {
+    for &i in axes {
         let d = if i < 0 { i + ndim } else { i };
         if d < 0 || d >= ndim {
             return Err(PyValueError::new_err(format!(
@@ -107,9 +113,10 @@ pub fn softmax_axes(axis: &Bound<'_, PyAny>, shape: &[usize]) -> PyResult<Vec<bo
             )));
         }
         if std::mem::replace(&mut softmax[d as usize], true) {
+            let list: Vec<_> = axes.iter().map(isize::to_string).collect();
             return Err(PyValueError::new_err(format!(
-                "axis: {i} is there twice in {}",
-                axis.repr()?
+                "axis: {i} is there twice in ({})",
+                list.join(", ")
             )));
         }
     }
@@ -130,6 +137,39 @@ pub fn scale(given: Option<f64>, shape: &[usize], softmax: &[bool]) -> f64 {
             shape.iter().zip(softmax).filter(|&(_, &s)| s).map(|(&size, _)| size).product();
         1.0 / (n.max(1) as f64).sqrt()
     })
+}
+
+/// Check that `view` can take the gradient of an op's input `j`.
+pub fn check_gradient(op: OpName, j: usize, view: &View, input: Option<&View>) -> PyResult<()> {
+    let Some(input) = input.filter(|input| input.dtype != Some(DType::Bool)) else {
+        return Err(PyValueError::new_err(format!(
+            "gradients: expected None for {}, which is boolean or None, got a tensor",
+            op.inputs()[j]
+        )));
+    };
+    check_kind("gradients", view, &input.shape, input.dtype)
+}
+
+/// Check that what is written has memory of its own for each element. Only of an output may that be exactly
+/// an input's.
+pub fn check_written<'a>(
+    name: &str,
+    written: impl Iterator<Item = &'a View>,
+    read: impl Iterator<Item = &'a View> + Clone,
+) -> PyResult<()> {
+    let written: Vec<&View> = written.collect();
+    let may_be_same = name == "outputs";
+    for (i, view) in written.iter().enumerate() {
+        let is_apart =
+            |other: &View| !view.overlaps(other) || (may_be_same && view.is_same_memory(other));
+        let meets = written[..i].iter().any(|other| view.overlaps(other));
+        if view.repeats() || meets || !read.clone().all(is_apart) {
+            return Err(PyValueError::new_err(format!(
+                "{name}: expected memory of its own for each element, got some that is shared"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// A call of `op` on `inputs`, without outputs as yet.

@@ -26,8 +26,9 @@ pub fn stream_arrays(py: Python<'_>, reads: Arrays<'_>, writes: Arrays<'_>) -> P
             )));
         }
     }
+    let bytes = all.iter().map(|stream| stream.bytes).sum();
     // SAFETY: all of it checked above, and the arrays live until this returns.
-    py.detach(|| unsafe { bandwidth::run(&reads, &writes, simd) });
+    super::run(py, bytes, || unsafe { bandwidth::run(&reads, &writes, simd) });
     Ok(())
 }
 
@@ -38,10 +39,11 @@ fn streams(name: &str, arrays: &Arrays<'_>, written: bool) -> PyResult<Vec<Strea
             data: View::of_array(array).data,
             bytes: array.len() * array.dtype().itemsize(),
         };
-        if !array.is_contiguous() || (written && !(is_writeable(array) && stream.is_aligned())) {
+        let is_writable = is_writeable(array) && stream.is_aligned() && !array.dtype().has_object();
+        if !array.is_contiguous() || (written && !is_writable) {
             return Err(PyValueError::new_err(format!(
-                "{name}: expected contiguous arrays (writeable and at a multiple of 64 bytes, \
-                 where written), got {name}[{i}]"
+                "{name}: expected contiguous arrays (where written, writeable, at a multiple of 64 bytes \
+                 and without objects), got {name}[{i}]"
             )));
         }
         streams.push(stream);

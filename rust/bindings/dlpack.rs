@@ -67,12 +67,14 @@ fn tensor_from_py_object(py: Python<'_>) -> Option<FromPyObject> {
             .ok()?
             .getattr("__dlpack_c_exchange_api__")
             .ok()?;
+        // SAFETY: the name is the capsule's, or the pointer null.
         let api =
             unsafe { ffi::PyCapsule_GetPointer(capsule.as_ptr(), c"dlpack_exchange_api".as_ptr()) };
         if api.is_null() {
             PyErr::take(py);
             return None;
         }
+        // SAFETY: the capsule holds such a struct, for ever; that its version is 1 is checked next.
         let api = unsafe { &*api.cast::<ExchangeApi>() };
         if api.major == 1 { api.tensor_from_py_object } else { None }
     })
@@ -83,11 +85,13 @@ fn tensor_from_py_object(py: Python<'_>) -> Option<FromPyObject> {
 pub fn borrow<'a>(tensor: &'a Bound<'_, PyAny>) -> Option<Borrowed<'a>> {
     let function = tensor_from_py_object(tensor.py())?;
     let mut found = std::mem::MaybeUninit::<DlTensor>::zeroed();
+    // SAFETY: an object, and a place for what is found; this thread holds the GIL.
     let failed = unsafe { function(tensor.as_ptr().cast(), found.as_mut_ptr()) } != 0;
     if failed {
         PyErr::take(tensor.py());
         return None;
     }
+    // SAFETY: zeros are a valid one, and the function has filled it.
     let found = unsafe { found.assume_init() };
     let ndim = found.ndim as usize;
     if found.device.kind != CPU || (ndim > 0 && (found.shape.is_null() || found.strides.is_null()))
@@ -95,6 +99,7 @@ pub fn borrow<'a>(tensor: &'a Bound<'_, PyAny>) -> Option<Borrowed<'a>> {
         return None;
     }
     let slice = |p: *const i64| {
+        // SAFETY: so many numbers, which are there while the tensor is.
         if ndim == 0 { &[] } else { unsafe { std::slice::from_raw_parts(p, ndim) } }
     };
     Some(Borrowed {

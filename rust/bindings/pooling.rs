@@ -1,11 +1,13 @@
 //! `elementwise_attention_pool2d` on NumPy arrays and on torch tensors.
 
-use super::arguments::check_kind;
-use super::arrays::{self, Array};
+use super::arguments::{check_kind, check_written};
+use super::conversion::{Array, as_arrays, empty};
+use super::guarded;
+use super::torch;
 use super::view::View;
 use crate::pooling::elementwise_attention_pool2d::check;
 use crate::pooling::{Call, Maps, Pool};
-use crate::tensor::dtype::Direction;
+use crate::tensor::dtype::{DType, Direction};
 use numpy::PyUntypedArrayMethods;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -20,19 +22,19 @@ pub fn elementwise_attention_pool2d<'py>(
     kernel_size: Pair,
     stride: Pair,
 ) -> PyResult<Array<'py>> {
-    let py = x.py();
-    let simd = super::simd()?;
-    // The op has no mask: no place is one's.
-    let arrays = arrays::as_arrays(py, &["x", "w"], 2, &[Some(x), Some(w)])?;
-    let [Some(x), Some(w), ..] = &arrays else { unreachable!("both were given") };
-    let views = [View::of_array(x), View::of_array(w)];
-    let pool = check(&views[0].shape, &views[1].shape, kernel_size, stride)
-        .map_err(PyValueError::new_err)?;
-    let y = empty_output(x, &views[0], &pool)?;
-    let call = call(pool, &views, &View::of_array(&y))?;
-    // SAFETY: `call` has checked the shapes, and `y` is new.
-    py.detach(|| unsafe { call.run(Direction::Forward, simd) });
-    Ok(y)
+    guarded(|| {
+        let simd = super::simd()?;
+        // The op has no mask: no place is one's.
+        let arrays = as_arrays(x.py(), &["x", "w"], 2, &[Some(x), Some(w)])?;
+        let [Some(x), Some(w), ..] = &arrays else { unreachable!("both were given") };
+        let views = [View::of_array(x), View::of_array(w)];
+        let pool = checked(&views, kernel_size, stride)?;
+        let y = empty_output(x, &views[0], &pool)?;
+        let call = call(pool, &views, "y", &View::of_array(&y))?;
+        // SAFETY: `call` has checked shapes and type, and `y` is new.
+        super::run(x.py(), elements(&call), || unsafe { call.run(Direction::Forward, simd) });
+        Ok(y)
+    })
 }
 
 /// Fill `y` with the pooling of tensors.
@@ -44,11 +46,16 @@ pub fn elementwise_attention_pool2d_forward(
     stride: Pair,
     y: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
-    let call = call_of_tensors(&inputs, kernel_size, stride, y)?;
-    let simd = super::simd()?;
-    // SAFETY: the shapes have been checked, and the Python side has made `y`.
-    py.detach(|| unsafe { call.run(Direction::Forward, simd) });
-    Ok(())
+    guarded(|| {
+        let _memory = torch::memory(inputs.iter().chain([y]))?;
+        let (views, y) = (views_of(&inputs)?, View::of_tensor(y)?);
+        let call = call(checked(&views, kernel_size, stride)?, &views, "y", &y)?;
+        check_written("outputs", [&y].into_iter(), views.iter())?;
+        let simd = super::simd()?;
+        // SAFETY: all is checked, and the memory is kept until this returns.
+        super::run(py, elements(&call), || unsafe { call.run(Direction::Forward, simd) });
+        Ok(())
+    })
 }
 
 /// Fill those gradients of x and w that are not None.
@@ -61,43 +68,50 @@ pub fn elementwise_attention_pool2d_backward(
     grad: &Bound<'_, PyAny>,
     gradients: [Option<Bound<'_, PyAny>>; 2],
 ) -> PyResult<()> {
-    let mut call = call_of_tensors(&inputs, kernel_size, stride, grad)?;
-    for (j, gradient) in gradients.iter().enumerate() {
-        let Some(gradient) = gradient else { continue };
-        let (view, like) = (View::of_tensor(gradient)?, View::of_tensor(&inputs[j])?);
-        check_kind("gradients", &view, &like.shape, like.dtype)?;
-        if j == 0 {
-            call.dx = Some(maps(&view));
-        } else {
-            call.dw = Some(maps(&view));
+    guarded(|| {
+        let _memory = torch::memory(inputs.iter().chain([grad]).chain(gradients.iter().flatten()))?;
+        let (views, grad) = (views_of(&inputs)?, View::of_tensor(grad)?);
+        let mut call = call(checked(&views, kernel_size, stride)?, &views, "grad", &grad)?;
+        let written = gradients.map(|gradient| gradient.as_ref().map(View::of_tensor).transpose());
+        let [dx, dw] = written;
+        let written = [dx?, dw?];
+        for (view, like) in written.iter().zip(&views) {
+            let Some(view) = view else { continue };
+            check_kind("gradients", view, &like.shape, like.dtype)?;
         }
-    }
-    let simd = super::simd()?;
-    // SAFETY: as above.
-    py.detach(|| unsafe { call.run(Direction::Backward, simd) });
-    Ok(())
+        let read = views.iter().chain([&grad]);
+        check_written("gradients", written.iter().flatten(), read)?;
+        [call.dx, call.dw] = written.map(|view| view.as_ref().map(maps));
+        let simd = super::simd()?;
+        // SAFETY: as above.
+        super::run(py, elements(&call), || unsafe { call.run(Direction::Backward, simd) });
+        Ok(())
+    })
 }
 
-fn call_of_tensors(
-    inputs: &[Bound<'_, PyAny>; 2],
-    kernel_size: Pair,
-    stride: Pair,
-    y: &Bound<'_, PyAny>,
-) -> PyResult<Call> {
-    let views = [View::of_tensor(&inputs[0])?, View::of_tensor(&inputs[1])?];
-    let pool = check(&views[0].shape, &views[1].shape, kernel_size, stride)
-        .map_err(PyValueError::new_err)?;
-    call(pool, &views, &View::of_tensor(y)?)
+fn views_of([x, w]: &[Bound<'_, PyAny>; 2]) -> PyResult<[View; 2]> {
+    Ok([View::of_tensor(x)?, View::of_tensor(w)?])
 }
 
-fn call(pool: Pool, [x, w]: &[View; 2], y: &View) -> PyResult<Call> {
+fn checked([x, w]: &[View; 2], kernel_size: Pair, stride: Pair) -> PyResult<Pool> {
+    check(&x.shape, &w.shape, kernel_size, stride).map_err(PyValueError::new_err)
+}
+
+fn call(pool: Pool, [x, w]: &[View; 2], name: &str, y: &View) -> PyResult<Call> {
     let mut shape = pool.lead.clone();
     shape.push(pool.channels);
     shape.extend(pool.output());
+    let dtype = x.dtype.filter(|&dtype| dtype != DType::Bool);
+    let dtype =
+        dtype.ok_or_else(|| PyTypeError::new_err("x: expected floats, got another type"))?;
     check_kind("w", w, &w.shape, x.dtype)?;
-    check_kind("y", y, &shape, x.dtype)?;
-    let dtype = x.dtype.ok_or_else(|| PyTypeError::new_err("x: expected floats"))?;
+    check_kind(name, y, &shape, x.dtype)?;
     Ok(Call { pool, dtype, x: maps(x), w: maps(w), y: maps(y), dx: None, dw: None })
+}
+
+fn elements(call: &Call) -> usize {
+    let [height, width] = call.pool.image;
+    call.pool.images() * call.pool.channels * height * width
 }
 
 /// Images, or the array w, whose first axis is the channels.
@@ -119,10 +133,10 @@ fn empty_output<'py>(x: &Array<'py>, view: &View, pool: &Pool) -> PyResult<Array
     let channels_last = pool.channels > 1 && channel.abs() < column.abs();
     if !channels_last {
         shape.extend([pool.channels, height, width]);
-        return arrays::empty(x.py(), &x.dtype(), &shape, false);
+        return empty(x.py(), &x.dtype(), &shape, false);
     }
     shape.extend([height, width, pool.channels]);
-    let y = arrays::empty(x.py(), &x.dtype(), &shape, false)?;
+    let y = empty(x.py(), &x.dtype(), &shape, false)?;
     let mut axes: Vec<usize> = (0..shape.len()).collect();
     axes[pool.lead.len()..].rotate_right(1);
     Ok(y.call_method1("transpose", (axes,))?.cast_into()?)

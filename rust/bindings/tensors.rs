@@ -2,8 +2,11 @@
 //! nothing here links against torch.
 
 use super::arguments::{
-    broadcast_shape, call, check_broadcasts_to, check_kind, statistics_shape, tuple,
+    broadcast_shape, call, check_broadcasts_to, check_gradient, check_kind, check_written,
+    statistics_shape, tuple,
 };
+use super::guarded;
+use super::torch;
 use super::view::View;
 use crate::attention::dispatch::DynamicCall;
 use crate::attention::op::OpName;
@@ -24,56 +27,81 @@ struct Arguments<'py> {
     gradients: Vec<Tensor<'py>>,
 }
 
-fn view(tensor: &Tensor<'_>) -> PyResult<Option<View>> {
-    tensor.as_ref().map(View::of_tensor).transpose()
-}
+type Views = Vec<Option<View>>;
 
-fn run(py: Python<'_>, op: OpName, direction: Direction, arguments: Arguments<'_>) -> PyResult<()> {
+fn run(py: Python<'_>, op: OpName, direction: Direction, given: Arguments<'_>) -> PyResult<()> {
     let simd = super::simd()?;
-    let call = checked_call(op, direction, arguments).map_err(|error| match direction {
+    let tensors = given.inputs.iter().chain(&given.others).chain(&given.gradients);
+    let _memory = torch::memory(tensors.flatten())?;
+    let [inputs, others, gradients] = [&given.inputs[..], &given.others, &given.gradients]
+        .map(|tensors| tensors.iter().map(view).collect::<PyResult<Views>>());
+    let (inputs, others, gradients) = (inputs?, others?, gradients?);
+    let call = checked_call(op, direction, &given, &inputs, &others);
+    let mut call = call.map_err(|error| match direction {
         Direction::Forward => error,
         Direction::Backward => PyValueError::new_err(format!(
             "{}; inputs must not change between forward and backward",
             error.value(py)
         )),
     })?;
-    py.detach(|| call.run(direction, simd));
+    let shape = &call.call.shape;
+    for (j, gradient) in gradients.iter().enumerate() {
+        let Some(gradient) = gradient else { continue };
+        check_gradient(op, j, gradient, inputs[j].as_ref())?;
+        call.call.operands[GRADIENTS + j] = gradient.operand(shape);
+    }
+    let (inputs, others) = (inputs.iter().flatten(), others.iter().flatten());
+    match direction {
+        Direction::Forward => check_written("outputs", others, inputs)?,
+        Direction::Backward => {
+            check_written("gradients", gradients.iter().flatten(), inputs.chain(others))?;
+        }
+    }
+    let elements = shape.iter().product();
+    // SAFETY: all operands are checked, and their memory is kept until this returns.
+    super::run(py, elements, || unsafe { call.run(direction, simd) });
     Ok(())
 }
 
-/// The call, if all operands have the shapes and types by which the kernels look into memory. An input
-/// whose type or memory has been replaced since the forward has not.
-fn checked_call(op: OpName, direction: Direction, given: Arguments<'_>) -> PyResult<DynamicCall> {
-    let inputs: Vec<Option<View>> = given.inputs.iter().map(view).collect::<PyResult<_>>()?;
+fn view(tensor: &Tensor<'_>) -> PyResult<Option<View>> {
+    tensor.as_ref().map(View::of_tensor).transpose()
+}
+
+/// The call but for gradients, if all operands have the shapes and types by which the kernels look into
+/// memory. An input whose type or memory has been replaced since the forward has not.
+fn checked_call(
+    op: OpName,
+    direction: Direction,
+    given: &Arguments<'_>,
+    inputs: &[Option<View>],
+    others: &[Option<View>],
+) -> PyResult<DynamicCall> {
     let shape = broadcast_shape(op.inputs(), &inputs[..op.mask()])?;
-    let dtype = checked_dtype(op, &inputs, &shape)?;
+    let dtype = checked_dtype(op, inputs, &shape)?;
     let softmax = flags(&given.axes, &shape)?;
     let of_slices = statistics_shape(&shape, &softmax);
-    let mut call = call(op, direction, &inputs, shape, softmax, given.scale);
+    let mut call = call(op, direction, inputs, shape, softmax, given.scale);
     call.residual = given.residual;
     let shape = &call.call.shape;
     let operands = &mut call.call.operands;
-    let [y, weights, statistics] = &given.others;
     let names = match direction {
-        Direction::Forward => ["y", "weights"],
-        Direction::Backward => ["grad_y", "grad_weights"],
+        Direction::Forward => ["y", "weights", "statistics"],
+        Direction::Backward => ["grad_y", "grad_weights", "statistics"],
     };
-    for (name, (operand, tensor)) in names.into_iter().zip([(Y, y), (WEIGHTS, weights)]) {
-        let Some(view) = view(tensor)? else { continue };
-        check_kind(name, &view, shape, Some(dtype))?;
+    let [Some(y), weights, Some(statistics)] = others else {
+        let [y, _, statistics] = names;
+        let message = format!("{y}, {statistics}: expected tensors, got None");
+        return Err(PyValueError::new_err(message));
+    };
+    for (name, operand, view) in [(names[0], Y, Some(y)), (names[1], WEIGHTS, weights.as_ref())] {
+        let Some(view) = view else { continue };
+        check_kind(name, view, shape, Some(dtype))?;
         operands[operand] = view.operand(shape);
     }
-    for (j, gradient) in given.gradients.iter().enumerate() {
-        let (Some(view), Some(input)) = (view(gradient)?, &inputs[j]) else { continue };
-        check_kind("gradients", &view, &input.shape, input.dtype)?;
-        operands[GRADIENTS + j] = view.operand(shape);
-    }
-    if let Some(view) = view(statistics)? {
-        check_kind("statistics", &view, &of_slices, Some(dtype.computed()))?;
-        let (first, second) = view.halves();
-        operands[MAXIMUM] = first.operand(shape);
-        operands[INVERSE] = second.operand(shape);
-    }
+    check_kind(names[2], statistics, &of_slices, Some(dtype.computed()))?;
+    let (first, second) = statistics.clone().halves();
+    operands[MAXIMUM] = first.operand(shape);
+    operands[INVERSE] = second.operand(shape);
     Ok(call)
 }
 
@@ -130,7 +158,7 @@ macro_rules! tensor_functions {
                 others: outputs,
                 gradients: Vec::new(),
             };
-            run(py, OpName::$op, Direction::Forward, arguments)
+            guarded(|| run(py, OpName::$op, Direction::Forward, arguments))
         }
 
         /// Fill `gradients`, those of the inputs, of which any may be None; `saved` is (gradient of the
@@ -153,7 +181,7 @@ macro_rules! tensor_functions {
                 others: saved,
                 gradients: gradients.into(),
             };
-            run(py, OpName::$op, Direction::Backward, arguments)
+            guarded(|| run(py, OpName::$op, Direction::Backward, arguments))
         }
     };
 }

@@ -1,12 +1,17 @@
 //! What there is to ask of torch, and to have made by it.
 
+use super::arguments::Inputs;
 use super::view::View;
+use crate::attention::op::OpName;
 use crate::tensor::dtype::DType;
+use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
+
+pub type Object<'py> = Bound<'py, PyAny>;
 
 /// Functions and types of torch, looked up once: that takes longer than to call them.
 pub struct Torch {
@@ -90,16 +95,55 @@ impl Torch {
         Ok(false)
     }
 
+    /// Whether it is a tensor that does nothing of its own.
+    pub fn is_plain(&self, tensor: &Bound<'_, PyAny>) -> bool {
+        let kind = tensor.get_type_ptr();
+        self.plain.iter().any(|plain| plain.as_ptr() == kind.cast())
+    }
+
     /// Where a plain tensor on the CPU lies; None if it is none, or does not hold what its memory says.
     pub fn view(&self, tensor: &Bound<'_, PyAny>) -> PyResult<Option<View>> {
-        let py = tensor.py();
-        let kind = tensor.get_type_ptr();
-        if !self.plain.iter().any(|plain| plain.as_ptr() == kind.cast()) {
+        if !self.is_plain(tensor) {
             return Ok(None);
         }
         let Some(view) = View::of_plain_tensor(tensor) else { return Ok(None) };
-        let is_negative = tensor.call_method0(intern!(py, "is_neg"))?.is_truthy()?;
-        Ok((!is_negative).then_some(view))
+        Ok((!is_negative(tensor)?).then_some(view))
+    }
+
+    /// Where the inputs lie, if all are plain tensors of one type (but for a boolean mask).
+    pub fn views(&self, op: OpName, inputs: &Inputs<Object<'_>>) -> PyResult<Option<Inputs<View>>> {
+        let mut views = Inputs::default();
+        let mut common = None;
+        for (j, input) in inputs.iter().enumerate() {
+            let Some(input) = input else { continue };
+            let Some(view) = self.view(input)? else { return Ok(None) };
+            let is_boolean_mask = j == op.mask() && view.dtype == Some(DType::Bool);
+            let common = *common.get_or_insert(view.dtype);
+            if (view.dtype != common && !is_boolean_mask) || common == Some(DType::Bool) {
+                return Ok(None);
+            }
+            views[j] = Some(view);
+        }
+        Ok(views[..op.required()].iter().all(Option::is_some).then_some(views))
+    }
+
+    /// What has to be kept while a kernel works on so many elements, maybe without the GIL: another thread
+    /// may give a tensor other memory. None if a tensor is not plain.
+    pub fn plain_memory<'a, 'py: 'a>(
+        &self,
+        elements: usize,
+        tensors: impl Iterator<Item = &'a Object<'py>>,
+    ) -> PyResult<Option<Vec<Object<'py>>>> {
+        let mut storages = Vec::new();
+        if super::releases_gil(elements) {
+            for tensor in tensors {
+                if self.view(tensor)?.is_none() {
+                    return Ok(None);
+                }
+                storages.push(storage(tensor)?);
+            }
+        }
+        Ok(Some(storages))
     }
 
     /// An uninitialised tensor like another.
@@ -130,6 +174,45 @@ impl Torch {
         keywords.set_item("device", "cpu")?;
         torch.call_method("empty", (PyTuple::new(py, shape)?,), Some(&keywords))
     }
+}
+
+/// The inputs in the tuple, those that are None not being there.
+pub fn inputs_of<'py>(op: OpName, tuple: &Bound<'py, PyTuple>) -> PyResult<Inputs<Object<'py>>> {
+    let (most, found) = (op.inputs().len(), tuple.len());
+    if found > most {
+        let message = format!("inputs: expected at most {most} tensors, got {found}");
+        return Err(PyValueError::new_err(message));
+    }
+    let mut inputs = Inputs::default();
+    for (place, object) in inputs.iter_mut().zip(tuple) {
+        *place = Some(object).filter(|object| !object.is_none());
+    }
+    Ok(inputs)
+}
+
+/// The memory of tensors, to be kept as that of plain ones. Taking it may run code of the tensors: their
+/// views are to be taken later.
+pub fn memory<'a, 'py: 'a>(
+    tensors: impl IntoIterator<Item = &'a Object<'py>>,
+) -> PyResult<Vec<Object<'py>>> {
+    let checked = |tensor: &Object<'py>| {
+        if is_negative(tensor)? {
+            return Err(PyValueError::new_err(
+                "expected tensors whose memory holds their numbers, got one with the negative bit; \
+                 pass its resolve_neg()",
+            ));
+        }
+        storage(tensor)
+    };
+    tensors.into_iter().map(checked).collect()
+}
+
+fn storage<'py>(tensor: &Object<'py>) -> PyResult<Object<'py>> {
+    tensor.call_method0(intern!(tensor.py(), "untyped_storage"))
+}
+
+fn is_negative(tensor: &Bound<'_, PyAny>) -> PyResult<bool> {
+    tensor.call_method0(intern!(tensor.py(), "is_neg"))?.is_truthy()
 }
 
 /// Call a function with one argument, without the tuple that `call1` makes.

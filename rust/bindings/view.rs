@@ -5,12 +5,13 @@ use crate::tensor::dims::Dims;
 use crate::tensor::dtype::DType;
 use crate::tensor::operand::Operand;
 use numpy::npyffi::NPY_TYPES;
-use numpy::npyffi::flags::NPY_ARRAY_WRITEABLE;
+use numpy::npyffi::flags::{NPY_ARRAY_ALIGNED, NPY_ARRAY_WRITEABLE};
 use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use std::ffi::c_int;
 
 #[derive(Clone)]
 pub struct View {
@@ -25,6 +26,7 @@ pub struct View {
 impl View {
     pub fn of_array(array: &Bound<'_, PyUntypedArray>) -> View {
         View {
+            // SAFETY: it is an array.
             data: unsafe { (*array.as_array_ptr()).fields.data.cast() },
             dtype: array_dtype(array),
             shape: array.shape().into(),
@@ -32,7 +34,7 @@ impl View {
         }
     }
 
-    /// A torch tensor on the CPU, which the caller has checked.
+    /// A torch tensor on the CPU; that it holds what its memory says is for the caller to know.
     pub fn of_tensor(tensor: &Bound<'_, PyAny>) -> PyResult<View> {
         let view = match dlpack::borrow(tensor) {
             Some(borrowed) => View::of_borrowed(&borrowed),
@@ -74,6 +76,11 @@ impl View {
     /// For a torch that has no exchange interface.
     fn of_tensor_by_attributes(tensor: &Bound<'_, PyAny>) -> PyResult<View> {
         let py = tensor.py();
+        let is_tensor = tensor.is_instance(&py.import("torch")?.getattr("Tensor")?)?;
+        if !is_tensor || !tensor.getattr(intern!(py, "is_cpu"))?.is_truthy()? {
+            let kind = tensor.get_type().fully_qualified_name()?;
+            return Err(PyTypeError::new_err(format!("expected tensors on the CPU, got a {kind}")));
+        }
         let dtype = tensor_dtype(&tensor.getattr(intern!(py, "dtype"))?)?;
         let strides: Vec<isize> = tensor.call_method0(intern!(py, "stride"))?.extract()?;
         Ok(View {
@@ -127,7 +134,7 @@ impl View {
     /// Whether there may be bytes that belong to both.
     pub fn overlaps(&self, other: &View) -> bool {
         let ((a, b), (c, d)) = (self.extent(), other.extent());
-        a < d && c < b
+        a.max(c) < b.min(d)
     }
 
     /// Whether elements may share memory, as in what is broadcast, or in windows that overlap.
@@ -181,8 +188,17 @@ pub fn dtype_name(array: &Bound<'_, PyUntypedArray>) -> PyResult<String> {
     array.dtype().str().map(|name| name.to_string())
 }
 
+fn has_flag(array: &Bound<'_, PyUntypedArray>, flag: c_int) -> bool {
+    // SAFETY: it is an array.
+    unsafe { (*array.as_array_ptr()).fields.flags & flag != 0 }
+}
+
 pub fn is_writeable(array: &Bound<'_, PyUntypedArray>) -> bool {
-    unsafe { (*array.as_array_ptr()).fields.flags & NPY_ARRAY_WRITEABLE != 0 }
+    has_flag(array, NPY_ARRAY_WRITEABLE)
+}
+
+pub fn is_aligned(array: &Bound<'_, PyUntypedArray>) -> bool {
+    has_flag(array, NPY_ARRAY_ALIGNED)
 }
 
 /// torch's dtypes are objects of which there is one each.

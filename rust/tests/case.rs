@@ -157,7 +157,8 @@ impl Case {
             residual: self.residual,
             call: Call { shape: self.shape.clone(), softmax: self.softmax.clone(), operands },
         };
-        call.run(direction, simd);
+        // SAFETY: every operand is an array of the call's shape, or absent, and has memory of its own.
+        unsafe { call.run(direction, simd) };
     }
 
     /// Run it on every instruction set, forward and backward, and compare.
