@@ -94,12 +94,14 @@ def strip(code: str) -> str:
     """Return Rust without comments, literals of text and inline modules of tests."""
     literal = r"""\bb?r(#*)".*?"\1|b?"(?:\\.|[^"\\])*"|b?'(?:\\[^']+|\\'|[^\\'])'"""
     code = re.sub(rf"//[^\n]*|/\*.*?\*/|{literal}", '""', code, flags=re.DOTALL)
-    while found := re.search(r"#\[cfg\(test\)\]\s*mod\s+\w+\s*\{", code):
+    while found := re.search(r"(#\[cfg\(test\)\]\s*)?\bmod\s+\w+\s*\{", code):
         end, depth = found.end(), 1
         while depth and end < len(code):
             depth += {"{": 1, "}": -1}.get(code[end], 0)
             end += 1
-        code = code[: found.start()] + code[end:]
+        # The parent of an inline module is the file that it is in.
+        inner = code[found.end() : end - 1].replace("super::", "self::")
+        code = code[: found.start()] + ("" if found[1] else inner) + code[end:]
     return code
 
 

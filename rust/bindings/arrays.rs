@@ -4,7 +4,7 @@ use super::arguments::{
     self, Inputs, axes, broadcast_shape, check_broadcasts_to, softmax_axes, tuple,
 };
 use super::conversion::{Array, as_arrays, empty_result, is_masked};
-use super::guarded;
+use super::run::{guarded, run_kernel, simd};
 use super::view::{View, array_dtype, dtype_name, is_aligned, is_writeable};
 use crate::attention::op::OpName;
 use crate::attention::op::{WEIGHTS, Y};
@@ -62,7 +62,7 @@ fn run<'py>(
     return_weights: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = axis.py();
-    let simd = super::simd()?;
+    let simd = simd()?;
     // Whatever runs code of others comes first: it may change the arrays.
     let axes = axes(axis)?;
     let out = out.map(as_out).transpose()?;
@@ -87,7 +87,7 @@ fn run<'py>(
     }
     let elements = call.call.shape.iter().product();
     // SAFETY: the operands are checked or new, and their arrays live until this returns.
-    super::run(py, elements, || unsafe { call.run(Direction::Forward, simd) });
+    run_kernel(py, elements, || unsafe { call.run(Direction::Forward, simd) });
     match weights {
         Some(weights) => Ok((y, weights).into_pyobject(py)?.into_any()),
         None => Ok(y.into_any()),

@@ -1,5 +1,6 @@
 //! The streaming loop on NumPy arrays, for the benchmark.
 
+use super::run::{run_kernel, simd};
 use super::view::{View, is_writeable};
 use crate::bandwidth::{self, Stream};
 use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
@@ -11,7 +12,7 @@ type Arrays<'py> = Vec<Bound<'py, PyUntypedArray>>;
 /// Read every array of `reads` and write zeros to every array of `writes`, as fast as memory lets it.
 #[pyfunction(name = "stream")]
 pub fn stream_arrays(py: Python<'_>, reads: Arrays<'_>, writes: Arrays<'_>) -> PyResult<()> {
-    let simd = super::simd()?;
+    let simd = simd()?;
     let reads = streams("reads", &reads, false)?;
     let writes = streams("writes", &writes, true)?;
     let all: Vec<&Stream> = writes.iter().chain(&reads).collect();
@@ -28,7 +29,7 @@ pub fn stream_arrays(py: Python<'_>, reads: Arrays<'_>, writes: Arrays<'_>) -> P
     }
     let bytes = all.iter().map(|stream| stream.bytes).sum();
     // SAFETY: all of it checked above, and the arrays live until this returns.
-    super::run(py, bytes, || unsafe { bandwidth::run(&reads, &writes, simd) });
+    run_kernel(py, bytes, || unsafe { bandwidth::run(&reads, &writes, simd) });
     Ok(())
 }
 

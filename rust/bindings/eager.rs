@@ -4,7 +4,7 @@
 
 use super::arguments::{self, Inputs, axes, broadcast_shape, check_broadcasts_to, softmax_axes};
 use super::eager_call::EagerCall;
-use super::guarded;
+use super::run::guarded;
 use super::torch::{Object, Torch, inputs_of, torch};
 use super::view::View;
 use crate::attention::op::OpName;

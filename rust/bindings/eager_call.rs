@@ -2,7 +2,7 @@
 //! are looked at when all that may run other code is done: they may have changed since the call was made.
 
 use super::arguments::{self, Inputs, broadcast_shape, check_broadcasts_to};
-use super::guarded;
+use super::run::{guarded, run_kernel, simd};
 use super::statistics::Statistics;
 use super::torch::{Object, Torch, inputs_of, torch};
 use super::view::View;
@@ -196,9 +196,9 @@ impl EagerCall {
     }
 
     fn run(&self, py: Python<'_>, call: &DynamicCall, direction: Direction) -> PyResult<()> {
-        let simd = super::simd()?;
+        let simd = simd()?;
         // SAFETY: `compute` and `gradients` have checked all operands, which live until this returns.
-        super::run(py, self.elements(), || unsafe { call.run(direction, simd) });
+        run_kernel(py, self.elements(), || unsafe { call.run(direction, simd) });
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use super::arguments::{check_kind, check_written};
 use super::conversion::{Array, as_arrays, empty};
-use super::guarded;
+use super::run::{guarded, run_kernel, simd};
 use super::torch;
 use super::view::View;
 use crate::pooling::elementwise_attention_pool2d::check;
@@ -23,7 +23,7 @@ pub fn elementwise_attention_pool2d<'py>(
     stride: Pair,
 ) -> PyResult<Array<'py>> {
     guarded(|| {
-        let simd = super::simd()?;
+        let simd = simd()?;
         // The op has no mask: no place is one's.
         let arrays = as_arrays(x.py(), &["x", "w"], 2, &[Some(x), Some(w)])?;
         let [Some(x), Some(w), ..] = &arrays else { unreachable!("both were given") };
@@ -32,7 +32,7 @@ pub fn elementwise_attention_pool2d<'py>(
         let y = empty_output(x, &views[0], &pool)?;
         let call = call(pool, &views, "y", &View::of_array(&y))?;
         // SAFETY: `call` has checked shapes and type, and `y` is new.
-        super::run(x.py(), elements(&call), || unsafe { call.run(Direction::Forward, simd) });
+        run_kernel(x.py(), elements(&call), || unsafe { call.run(Direction::Forward, simd) });
         Ok(y)
     })
 }
@@ -51,9 +51,9 @@ pub fn elementwise_attention_pool2d_forward(
         let (views, y) = (views_of(&inputs)?, View::of_tensor(y)?);
         let call = call(checked(&views, kernel_size, stride)?, &views, "y", &y)?;
         check_written("outputs", [&y].into_iter(), views.iter())?;
-        let simd = super::simd()?;
+        let simd = simd()?;
         // SAFETY: all is checked, and the memory is kept until this returns.
-        super::run(py, elements(&call), || unsafe { call.run(Direction::Forward, simd) });
+        run_kernel(py, elements(&call), || unsafe { call.run(Direction::Forward, simd) });
         Ok(())
     })
 }
@@ -82,9 +82,9 @@ pub fn elementwise_attention_pool2d_backward(
         let read = views.iter().chain([&grad]);
         check_written("gradients", written.iter().flatten(), read)?;
         [call.dx, call.dw] = written.map(|view| view.as_ref().map(maps));
-        let simd = super::simd()?;
+        let simd = simd()?;
         // SAFETY: as above.
-        super::run(py, elements(&call), || unsafe { call.run(Direction::Backward, simd) });
+        run_kernel(py, elements(&call), || unsafe { call.run(Direction::Backward, simd) });
         Ok(())
     })
 }

@@ -5,7 +5,7 @@ use super::arguments::{
     broadcast_shape, call, check_broadcasts_to, check_gradient, check_kind, check_written,
     statistics_shape, tuple,
 };
-use super::guarded;
+use super::run::{guarded, run_kernel, simd};
 use super::torch;
 use super::view::View;
 use crate::attention::dispatch::DynamicCall;
@@ -30,7 +30,7 @@ struct Arguments<'py> {
 type Views = Vec<Option<View>>;
 
 fn run(py: Python<'_>, op: OpName, direction: Direction, given: Arguments<'_>) -> PyResult<()> {
-    let simd = super::simd()?;
+    let simd = simd()?;
     let tensors = given.inputs.iter().chain(&given.others).chain(&given.gradients);
     let _memory = torch::memory(tensors.flatten())?;
     let [inputs, others, gradients] = [&given.inputs[..], &given.others, &given.gradients]
@@ -59,7 +59,7 @@ fn run(py: Python<'_>, op: OpName, direction: Direction, given: Arguments<'_>) -
     }
     let elements = shape.iter().product();
     // SAFETY: all operands are checked, and their memory is kept until this returns.
-    super::run(py, elements, || unsafe { call.run(direction, simd) });
+    run_kernel(py, elements, || unsafe { call.run(direction, simd) });
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! What there is to ask of torch, and to have made by it.
 
 use super::arguments::Inputs;
+use super::run::releases_gil;
 use super::view::View;
 use crate::attention::op::OpName;
 use crate::tensor::dtype::DType;
@@ -135,7 +136,7 @@ impl Torch {
         tensors: impl Iterator<Item = &'a Object<'py>>,
     ) -> PyResult<Option<Vec<Object<'py>>>> {
         let mut storages = Vec::new();
-        if super::releases_gil(elements) {
+        if releases_gil(elements) {
             for tensor in tensors {
                 if self.view(tensor)?.is_none() {
                     return Ok(None);
