@@ -4,7 +4,7 @@ use super::arguments::check_kind;
 use super::arrays::{self, Array};
 use super::view::View;
 use crate::pooling::elementwise_attention_pool2d::check;
-use crate::pooling::{Call, Maps, Pool};
+use crate::pooling::{ImageView, Pool, PoolingCall};
 use crate::tensor::dtype::Direction;
 use numpy::PyUntypedArrayMethods;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -83,32 +83,32 @@ fn call_of_tensors(
     kernel_size: Pair,
     stride: Pair,
     y: &Bound<'_, PyAny>,
-) -> PyResult<Call> {
+) -> PyResult<PoolingCall> {
     let views = [View::of_tensor(&inputs[0])?, View::of_tensor(&inputs[1])?];
     let pool = check(&views[0].shape, &views[1].shape, kernel_size, stride)
         .map_err(PyValueError::new_err)?;
     call(pool, &views, &View::of_tensor(y)?)
 }
 
-fn call(pool: Pool, [x, w]: &[View; 2], y: &View) -> PyResult<Call> {
+fn call(pool: Pool, [x, w]: &[View; 2], y: &View) -> PyResult<PoolingCall> {
     let mut shape = pool.lead.clone();
     shape.push(pool.channels);
     shape.extend(pool.output());
     check_kind("w", w, &w.shape, x.dtype)?;
     check_kind("y", y, &shape, x.dtype)?;
     let dtype = x.dtype.ok_or_else(|| PyTypeError::new_err("x: expected floats"))?;
-    Ok(Call { pool, dtype, x: maps(x), w: maps(w), y: maps(y), dx: None, dw: None })
+    Ok(PoolingCall { pool, dtype, x: maps(x), w: maps(w), y: maps(y), dx: None, dw: None })
 }
 
 /// Images, or the array w, whose first axis is the channels.
-fn maps(view: &View) -> Maps {
+fn maps(view: &View) -> ImageView {
     let item = view.dtype.map_or(1, |dtype| dtype.item()) as isize;
     let strides: Vec<isize> = view.strides.iter().map(|s| s / item).collect();
     if let &[channel] = &strides[..] {
-        return Maps { data: view.data, lead: Vec::new(), strides: [channel, 0, 0] };
+        return ImageView { data: view.data, lead: Vec::new(), strides: [channel, 0, 0] };
     }
     let (lead, last) = strides.split_at(strides.len() - 3);
-    Maps { data: view.data, lead: lead.to_vec(), strides: [last[0], last[1], last[2]] }
+    ImageView { data: view.data, lead: lead.to_vec(), strides: [last[0], last[1], last[2]] }
 }
 
 /// An uninitialised output: channels last if x has them last.

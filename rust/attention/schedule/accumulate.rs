@@ -6,6 +6,7 @@
 
 use crate::simd::{Element, Float};
 use crate::tensor::dims::Dims;
+use crate::tensor::index::offset;
 use crate::tensor::memory::Scratch;
 use crate::tensor::operand::Operand;
 use crate::threads;
@@ -118,19 +119,10 @@ impl Accumulators {
                     }
                 }
                 for (i, &sum) in sums[..count].iter().enumerate() {
-                    let place = to.data.wrapping_offset(byte_offset(&a.axes, first + i));
+                    let place = to.data.wrapping_offset(offset(first + i, a.axes.iter().copied()));
                     unsafe { *place.cast::<T>() = T::from_acc(sum) };
                 }
             });
         }
     }
-}
-
-fn byte_offset(axes: &[(usize, isize)], mut index: usize) -> isize {
-    let mut offset = 0;
-    for &(size, stride) in axes.iter().rev() {
-        offset += (index % size) as isize * stride;
-        index /= size;
-    }
-    offset
 }
