@@ -14,6 +14,7 @@
 //! whose two innermost loops are a [`crate::attention::block::Block`].
 
 use crate::tensor::dims::Dims;
+use crate::tensor::index::unravel;
 use crate::tensor::operand::Operand;
 
 /// The most operands that a kernel has: inputs, outputs, statistics and gradients.
@@ -131,12 +132,10 @@ pub fn count(axes: &[Axis]) -> usize {
     axes.iter().map(|axis| axis.size).product()
 }
 
-/// The byte offset of every operand at the `index`-th combination, the last axis fastest.
-pub fn offsets(axes: &[Axis], mut index: usize) -> PerOperand<isize> {
+/// The byte offset of every operand at the `number`-th combination, the last axis fastest.
+pub fn offsets(axes: &[Axis], number: usize) -> PerOperand<isize> {
     let mut result = [0; MAX_OPERANDS];
-    for axis in axes.iter().rev() {
-        let i = (index % axis.size) as isize;
-        index /= axis.size;
+    for (axis, i) in axes.iter().rev().zip(unravel(number, axes.iter().rev().map(|a| a.size))) {
         for (offset, stride) in result.iter_mut().zip(&axis.strides) {
             *offset += i * stride;
         }

@@ -6,7 +6,7 @@ use super::run::{guarded, run_kernel, simd};
 use super::torch;
 use super::view::View;
 use crate::pooling::elementwise_attention_pool2d::check;
-use crate::pooling::{Call, Maps, Pool};
+use crate::pooling::{ImageView, Pool, PoolingCall};
 use crate::tensor::dtype::{DType, Direction};
 use numpy::PyUntypedArrayMethods;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -97,7 +97,7 @@ fn checked([x, w]: &[View; 2], kernel_size: Pair, stride: Pair) -> PyResult<Pool
     check(&x.shape, &w.shape, kernel_size, stride).map_err(PyValueError::new_err)
 }
 
-fn call(pool: Pool, [x, w]: &[View; 2], name: &str, y: &View) -> PyResult<Call> {
+fn call(pool: Pool, [x, w]: &[View; 2], name: &str, y: &View) -> PyResult<PoolingCall> {
     let mut shape = pool.lead.clone();
     shape.push(pool.channels);
     shape.extend(pool.output());
@@ -106,23 +106,23 @@ fn call(pool: Pool, [x, w]: &[View; 2], name: &str, y: &View) -> PyResult<Call> 
         dtype.ok_or_else(|| PyTypeError::new_err("x: expected floats, got another type"))?;
     check_kind("w", w, &w.shape, x.dtype)?;
     check_kind(name, y, &shape, x.dtype)?;
-    Ok(Call { pool, dtype, x: maps(x), w: maps(w), y: maps(y), dx: None, dw: None })
+    Ok(PoolingCall { pool, dtype, x: maps(x), w: maps(w), y: maps(y), dx: None, dw: None })
 }
 
-fn elements(call: &Call) -> usize {
+fn elements(call: &PoolingCall) -> usize {
     let [height, width] = call.pool.image;
     call.pool.images() * call.pool.channels * height * width
 }
 
 /// Images, or the array w, whose first axis is the channels.
-fn maps(view: &View) -> Maps {
+fn maps(view: &View) -> ImageView {
     let item = view.dtype.map_or(1, |dtype| dtype.item()) as isize;
     let strides: Vec<isize> = view.strides.iter().map(|s| s / item).collect();
     if let &[channel] = &strides[..] {
-        return Maps { data: view.data, lead: Vec::new(), strides: [channel, 0, 0] };
+        return ImageView { data: view.data, lead: Vec::new(), strides: [channel, 0, 0] };
     }
     let (lead, last) = strides.split_at(strides.len() - 3);
-    Maps { data: view.data, lead: lead.to_vec(), strides: [last[0], last[1], last[2]] }
+    ImageView { data: view.data, lead: lead.to_vec(), strides: [last[0], last[1], last[2]] }
 }
 
 /// An uninitialised output: channels last if x has them last.

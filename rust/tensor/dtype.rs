@@ -41,3 +41,30 @@ pub enum Direction {
     Forward,
     Backward,
 }
+
+/// `$run` with `$T` being the element type of a [`DType`] of floats.
+macro_rules! with_float_type {
+    ($dtype:expr, $T:ident => $run:expr) => {{
+        use $crate::tensor::dtype::DType;
+        match $dtype {
+            DType::F16 => {
+                type $T = half::f16;
+                $run
+            }
+            DType::BF16 => {
+                type $T = half::bf16;
+                $run
+            }
+            DType::F32 => {
+                type $T = f32;
+                $run
+            }
+            DType::F64 => {
+                type $T = f64;
+                $run
+            }
+            DType::Bool => unreachable!("the bindings refuse it"),
+        }
+    }};
+}
+pub(crate) use with_float_type;

@@ -2,5 +2,6 @@
 
 pub mod dims;
 pub mod dtype;
+pub mod index;
 pub mod memory;
 pub mod operand;

@@ -1,7 +1,7 @@
 //! Pooling on every instruction set, against the reference.
 
 use super::pooling_reference::expected;
-use ewa_rs::pooling::{Call, Maps, Pool};
+use ewa_rs::pooling::{ImageView, Pool, PoolingCall};
 use ewa_rs::simd::Simd;
 use ewa_rs::tensor::dtype::{DType, Direction};
 
@@ -46,14 +46,14 @@ fn run<T: Copy + From<f32>>(case: &Case, dtype: DType, simd: Simd) -> Results<T>
         (vec![nothing; g.len()], vec![nothing; x.len()], vec![nothing; w.len()]);
     let maps = |data: &mut Vec<T>, shape| {
         let (lead, strides) = strides(shape, case.channels_last);
-        Maps { data: data.as_mut_ptr().cast(), lead, strides }
+        ImageView { data: data.as_mut_ptr().cast(), lead, strides }
     };
     let of_w = |data: &mut Vec<T>| {
         let [height, width] = pool.kernel.map(|n| n as isize);
         let strides = if pool.per_place { [height * width, width, 1] } else { [1, 0, 0] };
-        Maps { data: data.as_mut_ptr().cast(), lead: Vec::new(), strides }
+        ImageView { data: data.as_mut_ptr().cast(), lead: Vec::new(), strides }
     };
-    let mut call = Call {
+    let mut call = PoolingCall {
         pool: pool.clone(),
         dtype,
         x: maps(&mut x, shape),

@@ -10,6 +10,7 @@
 use crate::attention::kernel::sums::{Compensated, add_to_sums};
 use crate::simd::{Element, Float};
 use crate::tensor::dims::Dims;
+use crate::tensor::index::offset;
 use crate::tensor::memory::Scratch;
 use crate::tensor::operand::Operand;
 use crate::threads;
@@ -184,18 +185,10 @@ impl Accumulators {
             sums.iter_mut().zip(terms).for_each(|(sum, &x)| *sum = sum.add(x));
         }
         for (i, sum) in sums[..count].iter().enumerate() {
-            let place = to.data.wrapping_offset(byte_offset(&accumulator.axes, first + i));
+            let place =
+                to.data.wrapping_offset(offset(first + i, accumulator.axes.iter().copied()));
             // SAFETY: it is an element of the operand.
             unsafe { *place.cast::<T>() = T::from_acc(sum.total()) };
         }
     }
-}
-
-fn byte_offset(axes: &[(usize, isize)], mut index: usize) -> isize {
-    let mut offset = 0;
-    for &(size, stride) in axes.iter().rev() {
-        offset += (index % size) as isize * stride;
-        index /= size;
-    }
-    offset
 }
