@@ -107,6 +107,7 @@ mod tests {
             let mut read = vec![Line([7; LINE]); 20_001];
             let mut write = vec![Line([7; LINE]); 20_003];
             let inner = stream(&mut write[1..20_002]);
+            // SAFETY: memory of these vectors, which do not overlap.
             unsafe { run(&[stream(&mut read)], &[inner], simd) };
             assert!(read.iter().all(|line| line.0 == [7; LINE]), "{simd:?}");
             assert!(write[1..20_001].iter().all(|line| line.0 == [0; LINE]), "{simd:?}");

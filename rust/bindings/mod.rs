@@ -1,7 +1,5 @@
 //! The Python module `ewa_rs._core`: checks arguments, releases the GIL, calls the kernels.
 
-#![deny(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc, clippy::undocumented_unsafe_blocks)]
-
 mod arguments;
 mod arrays;
 mod bandwidth;

@@ -3,8 +3,6 @@
 //! One register holds one element of each of several windows: of several channels where images have
 //! their channels last (`direct`), otherwise of what has been moved into columns before (`columns`).
 
-#![deny(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc, clippy::undocumented_unsafe_blocks)]
-
 mod call;
 mod columns;
 mod copy;

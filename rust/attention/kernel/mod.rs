@@ -3,8 +3,6 @@
 //! Each [`Task`] here is compiled once for every instruction set, op and element type; what calls them
 //! (`attend`) is not.
 
-#![deny(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc, clippy::undocumented_unsafe_blocks)]
-
 #[macro_use]
 mod macros;
 

@@ -4,8 +4,6 @@
 //! once for the maximum and sum of every piece, once for the result. How the work is cut depends on
 //! the shapes alone, never on the number of threads, so neither do the bits of the result.
 
-#![deny(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc, clippy::undocumented_unsafe_blocks)]
-
 pub mod accumulate;
 mod groups;
 mod operands;
