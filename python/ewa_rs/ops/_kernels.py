@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ewa_rs import _core
 from ewa_rs.ops import _arguments
+from ewa_rs.ops._results import empty_gradients, statistics
 
 if TYPE_CHECKING:
     from ewa_rs.ops._arguments import Tensors
@@ -54,24 +55,6 @@ class Rust:
         gradients = empty_gradients(inputs, wanted)
         self._backward(inputs, axes, scale, residual, (grad_y, grad_a, statistics), gradients)
         return gradients
-
-
-def statistics(y: Tensor, shape: Sequence[int], axes: Sequence[int]) -> Tensor:
-    """Two uninitialised numbers for each slice of `y`, in the type computed in."""
-    sizes = list(shape)
-    for d in axes:
-        sizes[d] = 1
-    dtype = torch.float64 if y.dtype is torch.float64 else torch.float32
-    if y.is_cpu:  # naming the device takes longer
-        return torch.empty(2, *sizes, dtype=dtype)
-    return torch.empty((2, *sizes), dtype=dtype, device=y.device)
-
-
-def empty_gradients(inputs: Tensors, wanted: Sequence[bool]) -> list[Tensor | None]:
-    """Uninitialised gradients of the inputs that want one, in the memory order of these."""
-    like = torch.empty_like
-    pairs = zip(inputs, wanted, strict=True)
-    return [like(t) if want and t is not None else None for t, want in pairs]
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]

@@ -9,22 +9,19 @@ weights that are not asked for are an empty tensor.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch._C import DispatchKey
 
-from ewa_rs.ops._rules import Rules
-
-if TYPE_CHECKING:
-    from ewa_rs.ops._operator import Operator
+from ewa_rs.ops._rules import Registrable, Rules
 
 _LIBRARY = torch.library.Library("ewa_rs", "DEF")
 _SETTINGS = "int[] axes, float? scale, bool residual"
 _DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {}
 
 
-def register(operator: Operator) -> tuple[Any, Any]:
+def register(operator: Registrable) -> tuple[Any, Any]:
     """Register an op and its backward, and return both."""
     rules = Rules(operator)
     optional = ("mask", "b_q", "b_k", "b_v")

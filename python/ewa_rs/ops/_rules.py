@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -14,11 +14,35 @@ from torch.autograd import forward_ad
 from torch.autograd.function import _SingleLevelFunction
 
 from ewa_rs.ops import _arguments
-from ewa_rs.ops._kernels import empty_gradients, statistics, triton_takes
+from ewa_rs.ops._kernels import triton_takes
+from ewa_rs.ops._results import empty_gradients, statistics
 
 if TYPE_CHECKING:
     from ewa_rs.ops._arguments import Tensors
-    from ewa_rs.ops._operator import Operator
+
+
+class Registrable(Protocol):
+    """What the rules need of an op."""
+
+    name: str
+    names: tuple[str, ...]
+    formula: Callable[..., tuple[Tensor, Tensor]]
+    gradient_formula: Callable[..., list[Tensor | None]]
+    rust: Any
+
+    def kernels(self, backend: str) -> Any:
+        """Return what has a `forward` and a `backward`."""
+
+    def gradients(
+        self,
+        inputs: Tensors,
+        settings: Any,
+        grad_y: Tensor | None,
+        grad_a: Tensor | None,
+        statistics: Tensor,
+        wanted: Sequence[bool],
+    ) -> Sequence[Tensor | None]:
+        """Gradients of the inputs that want one."""
 
 
 class Rules:
@@ -27,7 +51,7 @@ class Rules:
     op: Any
     op_backward: Any
 
-    def __init__(self, operator: Operator) -> None:
+    def __init__(self, operator: Registrable) -> None:
         self.operator = operator
         self.names = operator.names
 

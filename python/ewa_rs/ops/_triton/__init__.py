@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ewa_rs.ops import _arguments, _kernels
+from ewa_rs.ops import _arguments, _results
 from ewa_rs.ops._triton.layout import TILE, Layout, make_layout
 from ewa_rs.ops._triton.partial import make_partial, summed_axes
 
@@ -52,7 +52,7 @@ def forward(
     _check_dtypes(inputs)
     y = _arguments.empty_result(shape, *inputs[:-1])
     a = torch.empty_like(y) if return_weights else None
-    statistics = _kernels.statistics(y, shape, axes)
+    statistics = _results.statistics(y, shape, axes)
     if y.numel() == 0:
         return y, a, statistics.zero_()
     tensors = [*inputs, y, statistics[0]]
