@@ -78,5 +78,8 @@ fn eager<'py>(
         let is_differentiable = out.is_none();
         return Ok(is_differentiable.then_some(Bound::new(py, call)?.into_any()));
     }
+    if !torch.are_plain(&out)? {
+        return Ok(None);
+    }
     call.compute(torch, &inputs, out, false)
 }

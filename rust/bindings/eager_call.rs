@@ -38,12 +38,10 @@ impl EagerCall {
         guarded(|| {
             let torch = torch(inputs.py())?;
             let inputs = inputs_of(self.op, inputs)?;
-            let found = self.compute(torch, &inputs, None, true)?;
-            found.ok_or_else(|| {
-                PyValueError::new_err(
-                    "inputs: expected the tensors that the call was made for, got others",
-                )
-            })
+            let are_plain = torch.are_plain(inputs.iter().flatten())?;
+            let found = if are_plain { self.compute(torch, &inputs, None, true)? } else { None };
+            let message = "inputs: expected those that the call was made for, got others";
+            found.ok_or_else(|| PyValueError::new_err(message))
         })
     }
 
@@ -81,7 +79,7 @@ impl EagerCall {
 }
 
 impl EagerCall {
-    /// Output and weights; None if the tensors are not, or no longer, plain ones of the call's type and
+    /// Output and weights of plain tensors; None if these are not, or no longer, of the call's type and
     /// shapes, or the result cannot be written to `out` at once.
     pub fn compute<'py>(
         &mut self,
@@ -103,16 +101,15 @@ impl EagerCall {
             self.statistics = Some(Statistics::new(&self.shape, &self.softmax, self.dtype));
         }
         let tensors = inputs.iter().flatten().chain([&y]);
-        let Some(_memory) = torch.plain_memory(self.elements(), tensors)? else { return Ok(None) };
-        let Some(views) = torch.views(self.op, inputs)? else { return Ok(None) };
-        if !self.is_of(&views) {
+        let Some(_memory) = torch.plain_memory(self.shape.iter().product(), tensors)? else {
             return Ok(None);
-        }
+        };
+        let Some(views) = self.views(inputs) else { return Ok(None) };
         let statistics = self.statistics.as_mut().map(Statistics::operands_mut);
         let mut call = self.call(&views, Direction::Forward, statistics);
         for (operand, result) in [(Y, Some(&y)), (WEIGHTS, weights.as_ref())] {
             let Some(result) = result else { continue };
-            let view = torch.view(result)?.filter(|view| self.fits_into(view, &views));
+            let view = View::of_plain_tensor(result).filter(|view| self.fits_into(view, &views));
             let Some(view) = view else { return Ok(None) };
             call.call.operands[operand] = view.operand(&self.shape);
         }
@@ -136,16 +133,17 @@ impl EagerCall {
         }
         let Some(gradients) = self.empty_gradients(torch, inputs, wanted)? else { return Ok(None) };
         let tensors = inputs.iter().chain(&grads).flatten();
-        let Some(_memory) = torch.plain_memory(self.elements(), tensors)? else { return Ok(None) };
+        let Some(_memory) = torch.plain_memory(self.shape.iter().product(), tensors)? else {
+            return Ok(None);
+        };
         let Some(views) = torch.views(self.op, inputs)?.filter(|views| self.is_of(views)) else {
             return Ok(None);
         };
         let mut call = self.call(&views, Direction::Backward, Some(statistics));
         for (operand, grad) in [Y, WEIGHTS].into_iter().zip(&grads) {
             let Some(grad) = grad else { continue };
-            let view = torch.view(grad)?;
-            let view = view.filter(|v| v.dtype == Some(self.dtype) && v.shape[..] == self.shape);
-            let Some(view) = view else { return Ok(None) };
+            let fits = |v: &View| v.dtype == Some(self.dtype) && v.shape[..] == self.shape;
+            let Some(view) = torch.view(grad)?.filter(fits) else { return Ok(None) };
             call.call.operands[operand] = view.operand(&self.shape);
         }
         if call.call.operands[Y].is_absent() {
@@ -190,20 +188,31 @@ impl EagerCall {
 
     /// The statistics of the forward.
     fn kept(&self) -> PyResult<&Statistics> {
-        self.statistics.as_ref().ok_or_else(|| {
-            PyValueError::new_err("backward: expected a forward before it, got a call without one")
-        })
+        let message = "backward: expected a forward before it, got a call without one";
+        self.statistics.as_ref().ok_or_else(|| PyValueError::new_err(message))
     }
 
     fn run(&self, py: Python<'_>, call: &DynamicCall, direction: Direction) -> PyResult<()> {
         let simd = simd()?;
         // SAFETY: `compute` and `gradients` have checked all operands, which live until this returns.
-        run_kernel(py, self.elements(), || unsafe { call.run(direction, simd) });
+        run_kernel(py, self.shape.iter().product(), || unsafe { call.run(direction, simd) });
         Ok(())
     }
 
-    fn elements(&self) -> usize {
-        self.shape.iter().product()
+    /// Where the inputs of a forward lie, as long as a kernel can take them.
+    fn views(&self, inputs: &Inputs<Object<'_>>) -> Option<Inputs<View>> {
+        let mut views = Inputs::default();
+        for (j, input) in inputs.iter().enumerate() {
+            let Some(input) = input else { continue };
+            let view = View::of_plain_tensor(input)?;
+            let is_boolean_mask = j == self.op.mask() && view.dtype == Some(DType::Bool);
+            let has_type = view.dtype == Some(self.dtype) || is_boolean_mask;
+            if !has_type || check_broadcasts_to("", &view, &self.shape, "").is_err() {
+                return None;
+            }
+            views[j] = Some(view);
+        }
+        views[..self.op.required()].iter().all(Option::is_some).then_some(views)
     }
 
     /// Whether these still have the type and the shapes that the call was made for.

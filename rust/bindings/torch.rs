@@ -26,6 +26,7 @@ pub struct Torch {
     autocast_enabled: Py<PyAny>,
     grad_enabled: Py<PyAny>,
     empty_like: Py<PyAny>,
+    is_neg: Py<PyAny>,
 }
 
 /// Import torch at the first call.
@@ -54,6 +55,7 @@ impl Torch {
             autocast_enabled: of(&torch, "is_autocast_enabled")?,
             grad_enabled: of(&torch, "is_grad_enabled")?,
             empty_like: of(&torch, "empty_like")?,
+            is_neg: of(&torch.getattr("Tensor")?, "is_neg")?,
             torch: torch.unbind(),
         })
     }
@@ -108,7 +110,24 @@ impl Torch {
             return Ok(None);
         }
         let Some(view) = View::of_plain_tensor(tensor) else { return Ok(None) };
-        Ok((!is_negative(tensor)?).then_some(view))
+        Ok((!self.is_negative(tensor)?).then_some(view))
+    }
+
+    /// Whether all are tensors that do nothing of their own and hold what their memory says.
+    pub fn are_plain<'a, 'py: 'a>(
+        &self,
+        tensors: impl IntoIterator<Item = &'a Object<'py>>,
+    ) -> PyResult<bool> {
+        for tensor in tensors {
+            if !self.is_plain(tensor) || self.is_negative(tensor)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn is_negative(&self, tensor: &Object<'_>) -> PyResult<bool> {
+        call(&self.is_neg, tensor)?.is_truthy()
     }
 
     /// Where the inputs lie, if all are plain tensors of one type (but for a boolean mask).
@@ -138,7 +157,7 @@ impl Torch {
         let mut storages = Vec::new();
         if releases_gil(elements) {
             for tensor in tensors {
-                if self.view(tensor)?.is_none() {
+                if !self.are_plain([tensor])? {
                     return Ok(None);
                 }
                 storages.push(storage(tensor)?);
@@ -197,7 +216,7 @@ pub fn memory<'a, 'py: 'a>(
     tensors: impl IntoIterator<Item = &'a Object<'py>>,
 ) -> PyResult<Vec<Object<'py>>> {
     let checked = |tensor: &Object<'py>| {
-        if is_negative(tensor)? {
+        if torch(tensor.py())?.is_negative(tensor)? {
             return Err(PyValueError::new_err(
                 "expected tensors whose memory holds their numbers, got one with the negative bit; \
                  pass its resolve_neg()",
@@ -210,10 +229,6 @@ pub fn memory<'a, 'py: 'a>(
 
 fn storage<'py>(tensor: &Object<'py>) -> PyResult<Object<'py>> {
     tensor.call_method0(intern!(tensor.py(), "untyped_storage"))
-}
-
-fn is_negative(tensor: &Bound<'_, PyAny>) -> PyResult<bool> {
-    tensor.call_method0(intern!(tensor.py(), "is_neg"))?.is_truthy()
 }
 
 /// Call a function with one argument, without the tuple that `call1` makes.
