@@ -6,7 +6,12 @@ from typing import Any, final
 import torch
 
 __all__ = [
+    "OPS",
+    "Definition",
     "EagerCall",
+    "Input",
+    "Output",
+    "Setting",
     "__version__",
     "available_simd",
     "elementwise_attention",
@@ -27,6 +32,52 @@ __all__ = [
 ]
 
 __version__: str
+
+@final
+class Input:
+    @property
+    def name(self) -> str: ...
+    @property
+    def optional(self) -> bool: ...
+    @property
+    def is_mask(self) -> bool: ...
+    @property
+    def differentiable(self) -> bool: ...
+
+@final
+class Setting:
+    @property
+    def name(self) -> str: ...
+    @property
+    def schema(self) -> str: ...
+    @property
+    def default(self) -> bool | tuple[int, ...] | None: ...
+
+@final
+class Output:
+    @property
+    def name(self) -> str: ...
+    @property
+    def gradient(self) -> str | None: ...
+    @property
+    def requested_by(self) -> str | None: ...
+    @property
+    def saved(self) -> bool: ...
+
+@final
+class Definition:
+    @property
+    def name(self) -> str: ...
+    @property
+    def inputs(self) -> tuple[Input, ...]: ...
+    @property
+    def settings(self) -> tuple[Setting, ...]: ...
+    @property
+    def outputs(self) -> tuple[Output, ...]: ...
+    @property
+    def eager(self) -> bool: ...
+
+OPS: tuple[Definition, ...]
 
 def set_num_threads(n: int) -> None: ...
 def get_num_threads() -> int: ...

@@ -5,10 +5,20 @@ use crate::attention::op::{Op, OpName};
 use crate::attention::ops::elementwise_attention::{self, ElementwiseAttention};
 use crate::attention::ops::elementwise_self_attention::{self, ElementwiseSelfAttention};
 use crate::attention::schedule;
+use crate::definition::Definition;
 use crate::simd::Simd;
 use crate::simd::{Float, Packed};
 use crate::tensor::dtype::{DType, Direction};
 use half::{bf16, f16};
+
+impl OpName {
+    pub fn definition(self) -> &'static Definition {
+        match self {
+            OpName::ElementwiseAttention => &elementwise_attention::DEFINITION,
+            OpName::ElementwiseSelfAttention => &elementwise_self_attention::DEFINITION,
+        }
+    }
+}
 
 /// A call whose element type is known at run time only.
 pub struct DynamicCall {

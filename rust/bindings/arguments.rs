@@ -6,6 +6,7 @@ use crate::attention::dispatch::DynamicCall;
 use crate::attention::layout::MAX_OPERANDS;
 use crate::attention::op::OpName;
 use crate::attention::op::{GRADIENTS, Y};
+use crate::definition::Input;
 use crate::tensor::dims::Dims;
 use crate::tensor::dtype::{DType, Direction};
 use crate::tensor::operand::Operand;
@@ -25,7 +26,7 @@ pub fn tuple(shape: &[usize]) -> String {
 pub type Inputs<T> = [Option<T>; Y];
 
 /// The common shape of the `views` that are there by NumPy's rules.
-pub fn broadcast_shape(names: &[&str], views: &[Option<View>]) -> PyResult<Vec<usize>> {
+pub fn broadcast_shape(inputs: &[Input], views: &[Option<View>]) -> PyResult<Vec<usize>> {
     let ndim = views.iter().flatten().map(|view| view.shape.len()).max().unwrap_or(0);
     let mut shape = vec![1; ndim];
     for view in views.iter().flatten() {
@@ -33,7 +34,8 @@ pub fn broadcast_shape(names: &[&str], views: &[Option<View>]) -> PyResult<Vec<u
             if *common == 1 {
                 *common = size;
             } else if size != 1 && size != *common {
-                let named = names.iter().zip(views).filter_map(|(name, view)| {
+                let named = inputs.iter().zip(views).filter_map(|(input, view)| {
+                    let name = input.name;
                     Some(format!("{name} {}", tuple(&view.as_ref()?.shape)))
                 });
                 let list: Vec<_> = named.collect();
@@ -152,7 +154,7 @@ pub fn call(
         op,
         dtype: inputs[0].as_ref().and_then(|view| view.dtype).unwrap_or(DType::F32),
         scale,
-        boolean_mask: inputs[op.mask()]
+        boolean_mask: inputs[op.definition().mask()]
             .as_ref()
             .is_some_and(|view| view.dtype == Some(DType::Bool)),
         residual: false,

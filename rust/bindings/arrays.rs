@@ -4,6 +4,7 @@ use super::arguments::{self, Inputs, broadcast_shape, check_broadcasts_to, softm
 use super::view::{View, array_dtype, dtype_name, is_writeable};
 use crate::attention::op::OpName;
 use crate::attention::op::{WEIGHTS, Y};
+use crate::definition::Input;
 use crate::tensor::dims::Dims;
 use crate::tensor::dtype::{DType, Direction};
 use numpy::npyffi::flags::NPY_ARRAY_ALIGNED;
@@ -66,16 +67,16 @@ fn run<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = axis.py();
     let simd = super::simd()?;
-    let arrays = as_arrays(py, op.inputs(), op.mask(), objects)?;
+    let arrays = as_arrays(py, op.definition().inputs, op.definition().mask(), objects)?;
     let views: Inputs<View> = std::array::from_fn(|j| arrays[j].as_ref().map(View::of_array));
-    let mask = op.mask();
-    let shape = broadcast_shape(op.inputs(), &views[..mask])?;
+    let mask = op.definition().mask();
+    let shape = broadcast_shape(op.definition().inputs, &views[..mask])?;
     let softmax = softmax_axes(axis, &shape)?;
     if let Some(view) = &views[mask] {
         check_broadcasts_to("mask", view, &shape, "the result")?;
     }
     let y = match out {
-        Some(out) => checked_out(out, &arrays[0], &shape, op.inputs(), &views)?,
+        Some(out) => checked_out(out, &arrays[0], &shape, op.definition().inputs, &views)?,
         None => empty_result(&arrays[..mask], &shape)?,
     };
     let weights = return_weights.then(|| empty_result(&arrays[..mask], &shape)).transpose()?;
@@ -95,7 +96,7 @@ fn run<'py>(
 /// All inputs as arrays of one element type that the kernels take, a boolean mask excepted.
 pub fn as_arrays<'py>(
     py: Python<'py>,
-    names: &[&str],
+    names: &[Input],
     mask: usize,
     objects: &[Option<&Bound<'py, PyAny>>],
 ) -> PyResult<Inputs<Array<'py>>> {
@@ -104,8 +105,8 @@ pub fn as_arrays<'py>(
     let mut differ = false;
     for (j, object) in objects.iter().enumerate() {
         let Some(object) = object else { continue };
-        let array = as_array(names[j], object)?;
-        let dtype = checked_dtype(names[j], &array, j == mask)?;
+        let array = as_array(names[j].name, object)?;
+        let dtype = checked_dtype(names[j].name, &array, j == mask)?;
         if dtype != DType::Bool {
             // A mask does not take part in the promotion: it becomes what the others are.
             differ |= common.is_some_and(|common| common != dtype);
@@ -184,7 +185,7 @@ fn checked_out<'py>(
     out: &Bound<'py, PyAny>,
     like: &Option<Array<'py>>,
     shape: &[usize],
-    names: &[&str],
+    names: &[Input],
     inputs: &[Option<View>],
 ) -> PyResult<Array<'py>> {
     let Ok(array) = out.cast::<PyUntypedArray>() else {
@@ -207,7 +208,7 @@ fn checked_out<'py>(
             "out: expected a writeable and aligned array, got one that is not",
         ));
     }
-    for (name, input) in names.iter().zip(inputs) {
+    for (Input { name, .. }, input) in names.iter().zip(inputs) {
         if let Some(input) = input {
             check_overlap(&view, name, input)?;
         }

@@ -36,7 +36,7 @@ macro_rules! eager_function {
             let torch = torch(inputs.py())?;
             let settings = (axis, scale, residual.is_truthy()?, return_weights.is_truthy()?);
             let mut inputs = inputs_of(inputs)?;
-            inputs[OpName::$op.mask()] = mask;
+            inputs[OpName::$op.definition().mask()] = mask;
             eager(torch, OpName::$op, inputs, settings, cast, out)
         }
     };
@@ -72,9 +72,12 @@ fn eager<'py>(
         _ => return Ok(None),
     };
     // Complaints about these are made in Python.
-    let Ok(shape) = broadcast_shape(op.inputs(), &views[..op.mask()]) else { return Ok(None) };
+    let Ok(shape) = broadcast_shape(op.definition().inputs, &views[..op.definition().mask()])
+    else {
+        return Ok(None);
+    };
     let Ok(softmax) = softmax_axes(axis, &shape) else { return Ok(None) };
-    let mask = views[op.mask()].as_ref();
+    let mask = views[op.definition().mask()].as_ref();
     if mask.is_some_and(|view| check_broadcasts_to("mask", view, &shape, "the result").is_err()) {
         return Ok(None);
     }
@@ -107,14 +110,14 @@ fn plain_views(
     for (j, input) in inputs.iter().enumerate() {
         let Some(input) = input else { continue };
         let Some(view) = torch.view(input)? else { return Ok(None) };
-        let is_boolean_mask = j == op.mask() && view.dtype == Some(DType::Bool);
+        let is_boolean_mask = j == op.definition().mask() && view.dtype == Some(DType::Bool);
         let common = *common.get_or_insert(view.dtype);
         if (view.dtype != common && !is_boolean_mask) || common == Some(DType::Bool) {
             return Ok(None);
         }
         views[j] = Some(view);
     }
-    Ok(views[..op.required()].iter().all(Option::is_some).then_some(views))
+    Ok(views[..op.definition().required()].iter().all(Option::is_some).then_some(views))
 }
 
 /// A call that is to be differentiated, with what its backward needs beside the inputs.
@@ -174,7 +177,7 @@ impl EagerCall {
         if call.call.operands[Y].is_absent() {
             return Ok(None);
         }
-        let first = wanted.len() - self.op.inputs().len();
+        let first = wanted.len() - self.op.definition().inputs.len();
         let mut gradients: Vec<Option<Object<'py>>> = vec![None; wanted.len()];
         for (j, input) in inputs.iter().enumerate() {
             let Some(input) = input else { continue };
@@ -221,7 +224,7 @@ impl EagerCall {
     ) -> PyResult<Object<'py>> {
         let first = inputs[0].as_ref().expect("the first input is required");
         let is_full = |j: &usize| views[*j].as_ref().is_some_and(|v| v.shape[..] == self.shape);
-        let like = (0..self.op.mask()).find(is_full).and_then(|j| inputs[j].as_ref());
+        let like = (0..self.op.definition().mask()).find(is_full).and_then(|j| inputs[j].as_ref());
         let y = match (out, like) {
             (Some(out), _) => out,
             (None, Some(like)) => torch.empty_like(like)?,
@@ -246,11 +249,12 @@ impl EagerCall {
 
     /// Whether these still have the type and the shapes that the call was made for.
     fn is_of(&self, inputs: &Inputs<View>) -> bool {
-        let (mask, shape) = (self.op.mask(), &self.shape);
+        let (mask, shape) = (self.op.definition().mask(), &self.shape);
         let keeps_type = inputs[0].as_ref().is_some_and(|view| view.dtype == Some(self.dtype));
         let fits = |view: &View| check_broadcasts_to("mask", view, shape, "the result").is_ok();
         keeps_type
-            && broadcast_shape(self.op.inputs(), &inputs[..mask]).is_ok_and(|s| s == *shape)
+            && broadcast_shape(self.op.definition().inputs, &inputs[..mask])
+                .is_ok_and(|s| s == *shape)
             && inputs[mask].as_ref().is_none_or(fits)
     }
 

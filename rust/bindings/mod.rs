@@ -3,6 +3,7 @@
 mod arguments;
 mod arrays;
 mod bandwidth;
+mod definition;
 mod dlpack;
 mod eager;
 mod pooling;
@@ -78,6 +79,11 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     threads::check_environment().map_err(PyValueError::new_err)?;
     threads::watch_forks();
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("OPS", definition::table(module.py())?)?;
+    module.add_class::<definition::Definition>()?;
+    module.add_class::<definition::Input>()?;
+    module.add_class::<definition::Setting>()?;
+    module.add_class::<definition::Output>()?;
     module.add_function(wrap_pyfunction!(set_num_threads, module)?)?;
     module.add_function(wrap_pyfunction!(get_num_threads, module)?)?;
     module.add_function(wrap_pyfunction!(simd_name, module)?)?;

@@ -3,7 +3,7 @@
 use super::arguments::check_kind;
 use super::arrays::{self, Array};
 use super::view::View;
-use crate::pooling::elementwise_attention_pool2d::check;
+use crate::pooling::elementwise_attention_pool2d::{DEFINITION, check};
 use crate::pooling::{Call, Maps, Pool};
 use crate::tensor::dtype::Direction;
 use numpy::PyUntypedArrayMethods;
@@ -22,8 +22,7 @@ pub fn elementwise_attention_pool2d<'py>(
 ) -> PyResult<Array<'py>> {
     let py = x.py();
     let simd = super::simd()?;
-    // The op has no mask: no place is one's.
-    let arrays = arrays::as_arrays(py, &["x", "w"], 2, &[Some(x), Some(w)])?;
+    let arrays = arrays::as_arrays(py, DEFINITION.inputs, DEFINITION.mask(), &[Some(x), Some(w)])?;
     let [Some(x), Some(w), ..] = &arrays else { unreachable!("both were given") };
     let views = [View::of_array(x), View::of_array(w)];
     let pool = check(&views[0].shape, &views[1].shape, kernel_size, stride)

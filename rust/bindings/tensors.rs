@@ -45,7 +45,7 @@ fn run(py: Python<'_>, op: OpName, direction: Direction, arguments: Arguments<'_
 /// whose type or memory has been replaced since the forward has not.
 fn checked_call(op: OpName, direction: Direction, given: Arguments<'_>) -> PyResult<DynamicCall> {
     let inputs: Vec<Option<View>> = given.inputs.iter().map(view).collect::<PyResult<_>>()?;
-    let shape = broadcast_shape(op.inputs(), &inputs[..op.mask()])?;
+    let shape = broadcast_shape(op.definition().inputs, &inputs[..op.definition().mask()])?;
     let dtype = checked_dtype(op, &inputs, &shape)?;
     let softmax = flags(&given.axes, &shape)?;
     let of_slices = statistics_shape(&shape, &softmax);
@@ -82,17 +82,18 @@ fn checked_dtype(op: OpName, inputs: &[Option<View>], shape: &[usize]) -> PyResu
     let first = inputs[0].as_ref().and_then(|view| view.dtype);
     let dtype = first.filter(|&dtype| dtype != DType::Bool);
     let dtype = dtype.ok_or_else(|| PyTypeError::new_err("expected a first input of floats"))?;
-    for (j, (name, view)) in op.inputs().iter().zip(inputs).enumerate() {
+    for (j, (input, view)) in op.definition().inputs.iter().zip(inputs).enumerate() {
+        let name = input.name;
         let Some(view) = view else {
-            if j < op.required() {
+            if j < op.definition().required() {
                 return Err(PyTypeError::new_err(format!("{name}: expected a tensor, got None")));
             }
             continue;
         };
-        if j == op.mask() {
+        if j == op.definition().mask() {
             check_broadcasts_to(name, view, shape, "the result")?;
         }
-        if j != op.mask() || view.dtype != Some(DType::Bool) {
+        if j != op.definition().mask() || view.dtype != Some(DType::Bool) {
             check_kind(name, view, &view.shape, Some(dtype))?;
         }
     }

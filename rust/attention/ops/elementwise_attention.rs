@@ -2,7 +2,8 @@
 
 use crate::attention::block::{Block, GradSink, Known, Source};
 use crate::attention::mask::Mask;
-use crate::attention::op::{GRADIENTS, Grads, Op};
+use crate::attention::op::{GRADIENTS, Grads, OUTPUTS, Op, SETTINGS};
+use crate::definition::{Definition, Input};
 use crate::simd::{Element, Packed, Register};
 
 pub const Q: usize = 0;
@@ -129,3 +130,16 @@ impl<T: Packed, const MASKED: bool> Op for ElementwiseAttention<T, MASKED> {
         }
     }
 }
+
+pub static DEFINITION: Definition = Definition {
+    name: "elementwise_attention",
+    inputs: &[
+        Input::required("q"),
+        Input::required("k"),
+        Input::required("v"),
+        Input::mask("mask"),
+    ],
+    settings: SETTINGS,
+    outputs: OUTPUTS,
+    eager: true,
+};
