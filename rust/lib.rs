@@ -4,6 +4,8 @@
 
 pub mod attention;
 pub mod bandwidth;
+pub mod definition;
+pub mod ops;
 pub mod pooling;
 pub mod simd;
 pub mod tensor;

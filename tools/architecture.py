@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 #: Rooms from top to bottom, `|` between rows; those of one row import nothing of one another.
 RUST = """lib | bindings | ops | attention/dispatch attention/mod pooling bandwidth
     | attention/schedule | attention/kernel attention/ops | attention/op | attention/mask
-    | attention/block | attention/row | attention/layout attention/call | threads | simd | tensor"""
+    | attention/block | attention/row | attention/layout attention/call | threads | simd
+    | tensor definition"""
 PYTHON = """__init__ | __main__ | cli | bench | training | inference | models | pretrained nn | ops
     | utils _core"""
 #: Folders that import nothing of one another, whatever the rows of their rooms.

@@ -1,6 +1,7 @@
 //! What an op is to the kernels: its scores, values and gradients, and the numbers of its operands.
 
 use crate::attention::block::Block;
+use crate::definition::{Output, Setting, Value};
 use crate::simd::{Element, Float, Packed, Register, Vector};
 
 /// An op: how scores and values come from its inputs, and the inputs' gradients from theirs.
@@ -104,33 +105,21 @@ pub const GRAD_WEIGHTS: usize = WEIGHTS;
 /// The type that an op is computed in.
 pub type Acc<O> = <<O as Op>::T as Element>::Acc;
 
+/// What all ops of this family are set by, and what they give.
+pub const SETTINGS: &[Setting] = &[
+    Setting { name: "axes", schema: "int[]", default: Value::Ints(&[-1]) },
+    Setting { name: "scale", schema: "float?", default: Value::None },
+    Setting { name: "residual", schema: "bool", default: Value::Bool(false) },
+];
+pub const OUTPUTS: &[Output] = &[
+    Output::differentiable("y", "grad_y"),
+    Output::requested("weights", "grad_a", "return_weights"),
+    Output::saved("statistics"),
+];
+
 /// The ops of this family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpName {
     ElementwiseAttention,
     ElementwiseSelfAttention,
-}
-
-impl OpName {
-    /// The names of the inputs, in the order of the operands.
-    pub fn inputs(self) -> &'static [&'static str] {
-        match self {
-            OpName::ElementwiseAttention => &["q", "k", "v", "mask"],
-            OpName::ElementwiseSelfAttention => {
-                &["x", "w_q", "w_k", "w_v", "b_q", "b_k", "b_v", "mask"]
-            }
-        }
-    }
-
-    pub fn mask(self) -> usize {
-        self.inputs().len() - 1
-    }
-
-    /// So many of the inputs, the first ones, are in every call.
-    pub fn required(self) -> usize {
-        match self {
-            OpName::ElementwiseAttention => 3,
-            OpName::ElementwiseSelfAttention => 4,
-        }
-    }
 }

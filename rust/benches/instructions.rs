@@ -79,7 +79,7 @@ impl Bench {
                 operands: self.operands.clone(),
             },
         };
-        // SAFETY: the operands lie in memory of the bench, each in its own.
+        // SAFETY: the operands are arrays of that type and shape, each with memory of its own.
         unsafe { call.run(direction, simd) };
     }
 }

@@ -1,7 +1,9 @@
 //! The streaming loop on NumPy arrays, for the benchmark.
 
-use super::run::{run_kernel, simd};
-use super::view::{View, is_writeable};
+use super::array::is_writeable;
+use super::run::{guarded, run};
+use super::settings::simd;
+use super::view::View;
 use crate::bandwidth::{self, Stream};
 use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
@@ -12,9 +14,13 @@ type Arrays<'py> = Vec<Bound<'py, PyUntypedArray>>;
 /// Read every array of `reads` and write zeros to every array of `writes`, as fast as memory lets it.
 #[pyfunction(name = "stream")]
 pub fn stream_arrays(py: Python<'_>, reads: Arrays<'_>, writes: Arrays<'_>) -> PyResult<()> {
+    guarded(|| stream(py, &reads, &writes))
+}
+
+fn stream(py: Python<'_>, reads: &Arrays<'_>, writes: &Arrays<'_>) -> PyResult<()> {
     let simd = simd()?;
-    let reads = streams("reads", &reads, false)?;
-    let writes = streams("writes", &writes, true)?;
+    let reads = streams("reads", reads, false)?;
+    let writes = streams("writes", writes, true)?;
     let all: Vec<&Stream> = writes.iter().chain(&reads).collect();
     if all.iter().any(|stream| stream.bytes != all[0].bytes) {
         return Err(PyValueError::new_err("reads, writes: expected arrays of one number of bytes"));
@@ -27,9 +33,9 @@ pub fn stream_arrays(py: Python<'_>, reads: Arrays<'_>, writes: Arrays<'_>) -> P
             )));
         }
     }
-    let bytes = all.iter().map(|stream| stream.bytes).sum();
+    let elements = all.iter().map(|stream| stream.bytes / size_of::<f32>()).sum();
     // SAFETY: all of it checked above, and the arrays live until this returns.
-    run_kernel(py, bytes, || unsafe { bandwidth::run(&reads, &writes, simd) });
+    run(py, elements, || unsafe { bandwidth::run(&reads, &writes, simd) });
     Ok(())
 }
 
@@ -40,11 +46,10 @@ fn streams(name: &str, arrays: &Arrays<'_>, written: bool) -> PyResult<Vec<Strea
             data: View::of_array(array).data,
             bytes: array.len() * array.dtype().itemsize(),
         };
-        let is_writable = is_writeable(array) && stream.is_aligned() && !array.dtype().has_object();
-        if !array.is_contiguous() || (written && !is_writable) {
+        if !array.is_contiguous() || (written && !(is_writeable(array) && stream.is_aligned())) {
             return Err(PyValueError::new_err(format!(
-                "{name}: expected contiguous arrays (where written, writeable, at a multiple of 64 bytes \
-                 and without objects), got {name}[{i}]"
+                "{name}: expected contiguous arrays (writeable and at a multiple of 64 bytes, \
+                 where written), got {name}[{i}]"
             )));
         }
         streams.push(stream);

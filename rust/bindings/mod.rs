@@ -1,17 +1,19 @@
-//! The Python module `ewa_rs._core`: checks arguments, releases the GIL, calls the kernels.
+//! The Python module `ewa_rs._core`: checks arguments, looks at memory last, calls the kernels.
+//!
+//! Whatever Python code a call may run (conversions of arguments, allocation of results) runs before the
+//! addresses are taken that the kernels get, or these are compared once more after it.
+#![deny(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc, clippy::undocumented_unsafe_blocks)]
 
 mod arguments;
-mod arrays;
+mod array;
+mod attention;
 mod bandwidth;
-mod conversion;
+mod definition;
 mod dlpack;
-mod eager;
-mod eager_call;
 mod pooling;
 mod run;
 mod settings;
-mod statistics;
-mod tensors;
+mod tensor;
 mod torch;
 mod view;
 
@@ -19,18 +21,27 @@ use pyo3::prelude::*;
 
 #[pymodule]
 mod _core {
+    use super::definition::table;
     use crate::threads;
     use pyo3::exceptions::PyValueError;
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use super::arrays::{elementwise_attention, elementwise_self_attention};
+    use super::attention::eager::EagerCall;
+    #[pymodule_export]
+    use super::attention::functions::{
+        elementwise_attention, elementwise_attention_backward, elementwise_attention_eager,
+        elementwise_attention_forward,
+    };
+    #[pymodule_export]
+    use super::attention::functions::{
+        elementwise_self_attention, elementwise_self_attention_backward,
+        elementwise_self_attention_eager, elementwise_self_attention_forward,
+    };
     #[pymodule_export]
     use super::bandwidth::stream_arrays;
     #[pymodule_export]
-    use super::eager::{elementwise_attention_eager, elementwise_self_attention_eager};
-    #[pymodule_export]
-    use super::eager_call::EagerCall;
+    use super::definition::{Definition, Input, Output, Setting};
     #[pymodule_export]
     use super::pooling::{
         elementwise_attention_pool2d, elementwise_attention_pool2d_backward,
@@ -38,20 +49,12 @@ mod _core {
     };
     #[pymodule_export]
     use super::settings::{available_simd, get_num_threads, set_num_threads, simd_name};
-    #[pymodule_export]
-    use super::tensors::{
-        elementwise_attention_backward, elementwise_attention_forward,
-        elementwise_self_attention_backward, elementwise_self_attention_forward,
-    };
-
-    #[pymodule_export]
-    #[allow(non_upper_case_globals)] // Python's name
-    const __version__: &str = env!("CARGO_PKG_VERSION");
 
     #[pymodule_init]
-    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         threads::check_environment().map_err(PyValueError::new_err)?;
         threads::watch_forks();
-        Ok(())
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        module.add("OPS", table(module.py())?)
     }
 }

@@ -1,11 +1,13 @@
 //! `elementwise_attention_pool2d` on NumPy arrays and on torch tensors.
 
-use super::arguments::{check_kind, check_written};
-use super::conversion::{Array, as_arrays, empty};
-use super::run::{guarded, run_kernel, simd};
-use super::torch;
+use super::arguments::{check_kind, common_dtype, tuple};
+use super::array::{Array, as_arrays, empty};
+use super::run::{guarded, run};
+use super::settings::simd;
+use super::tensor::{Object, Seen, hold};
+use super::torch::{Torch, torch};
 use super::view::View;
-use crate::pooling::elementwise_attention_pool2d::check;
+use crate::pooling::elementwise_attention_pool2d::{DEFINITION, check};
 use crate::pooling::{ImageView, Pool, PoolingCall};
 use crate::tensor::dtype::{DType, Direction};
 use numpy::PyUntypedArrayMethods;
@@ -17,105 +19,125 @@ type Pair = Option<[usize; 2]>;
 /// Pooling of arrays; see the Python function of this name.
 #[pyfunction]
 pub fn elementwise_attention_pool2d<'py>(
-    x: &Bound<'py, PyAny>,
-    w: &Bound<'py, PyAny>,
+    operands: [Object<'py>; 2],
     kernel_size: Pair,
     stride: Pair,
 ) -> PyResult<Array<'py>> {
     guarded(|| {
-        let simd = simd()?;
-        // The op has no mask: no place is one's.
-        let arrays = as_arrays(x.py(), &["x", "w"], 2, &[Some(x), Some(w)])?;
-        let [Some(x), Some(w), ..] = &arrays else { unreachable!("both were given") };
+        let (py, simd) = (operands[0].py(), simd()?);
+        let arrays = as_arrays(DEFINITION.inputs, &operands.map(Some))?;
+        let [Some(x), Some(w)] = &arrays else {
+            return Err(PyTypeError::new_err("x, w: expected two arrays"));
+        };
         let views = [View::of_array(x), View::of_array(w)];
-        let pool = checked(&views, kernel_size, stride)?;
-        let y = empty_output(x, &views[0], &pool)?;
-        let call = call(pool, &views, "y", &View::of_array(&y))?;
-        // SAFETY: `call` has checked shapes and type, and `y` is new.
-        run_kernel(x.py(), elements(&call), || unsafe { call.run(Direction::Forward, simd) });
+        let pool = check(&views[0].shape, &views[1].shape, kernel_size, stride)
+            .map_err(PyValueError::new_err)?;
+        let y = empty_array(x, &views[0], &pool)?;
+        views[0].check_array("x", x)?;
+        views[1].check_array("w", w)?;
+        let dtype = views[0].dtype.ok_or_else(|| PyTypeError::new_err("x: expected floats"))?;
+        let (x, w) = (image_view(&views[0]), image_view(&views[1]));
+        let y_view = image_view(&View::of_array(&y));
+        let call = PoolingCall { pool, dtype, x, w, y: y_view, dx: None, dw: None };
+        // SAFETY: shapes and types are checked, `y` is new, and all arrays are held.
+        run(py, elements(&call.pool), || unsafe { call.run(Direction::Forward, simd) });
         Ok(y)
     })
 }
 
-/// Fill `y` with the pooling of tensors.
+/// The pooling of tensors of one type, alone in a tuple. No sizes are the whole image, or the kernel's.
 #[pyfunction]
-pub fn elementwise_attention_pool2d_forward(
-    py: Python<'_>,
-    inputs: [Bound<'_, PyAny>; 2],
-    kernel_size: Pair,
-    stride: Pair,
-    y: &Bound<'_, PyAny>,
-) -> PyResult<()> {
+pub fn elementwise_attention_pool2d_forward<'py>(
+    py: Python<'py>,
+    inputs: [Object<'py>; 2],
+    kernel_size: Vec<i64>,
+    stride: Vec<i64>,
+) -> PyResult<(Object<'py>,)> {
     guarded(|| {
-        let _memory = torch::memory(inputs.iter().chain([y]))?;
-        let (views, y) = (views_of(&inputs)?, View::of_tensor(y)?);
-        let call = call(checked(&views, kernel_size, stride)?, &views, "y", &y)?;
-        check_written("outputs", [&y].into_iter(), views.iter())?;
-        let simd = simd()?;
-        // SAFETY: all is checked, and the memory is kept until this returns.
-        run_kernel(py, elements(&call), || unsafe { call.run(Direction::Forward, simd) });
-        Ok(())
+        let (torch, simd) = (torch(py)?, simd()?);
+        let (inputs, pool, dtype) = checked(torch, inputs, &kernel_size, &stride)?;
+        let x = &inputs[0];
+        let y = torch.empty_images(&x.tensor, &output_shape(&pool), is_channels_last(&x.view))?;
+        let view = torch.result_view(&y, &output_shape(&pool), dtype)?;
+        let call = call(pool, dtype, &inputs, &view);
+        let _held = hold(elements(&call.pool), inputs.iter())?;
+        // SAFETY: shapes and types are checked, `y` is new, and all memory is held.
+        run(py, elements(&call.pool), || unsafe { call.run(Direction::Forward, simd) });
+        Ok((y,))
     })
 }
 
-/// Fill those gradients of x and w that are not None.
+/// The gradients of x and w, None where none is wanted.
 #[pyfunction]
-pub fn elementwise_attention_pool2d_backward(
-    py: Python<'_>,
-    inputs: [Bound<'_, PyAny>; 2],
-    kernel_size: Pair,
-    stride: Pair,
-    grad: &Bound<'_, PyAny>,
-    gradients: [Option<Bound<'_, PyAny>>; 2],
-) -> PyResult<()> {
+pub fn elementwise_attention_pool2d_backward<'py>(
+    py: Python<'py>,
+    inputs: [Object<'py>; 2],
+    kernel_size: Vec<i64>,
+    stride: Vec<i64>,
+    grad: Object<'py>,
+    wanted: [bool; 2],
+) -> PyResult<[Option<Object<'py>>; 2]> {
     guarded(|| {
-        let _memory = torch::memory(inputs.iter().chain([grad]).chain(gradients.iter().flatten()))?;
-        let (views, grad) = (views_of(&inputs)?, View::of_tensor(grad)?);
-        let mut call = call(checked(&views, kernel_size, stride)?, &views, "grad", &grad)?;
-        let written = gradients.map(|gradient| gradient.as_ref().map(View::of_tensor).transpose());
-        let [dx, dw] = written;
-        let written = [dx?, dw?];
-        for (view, like) in written.iter().zip(&views) {
-            let Some(view) = view else { continue };
-            check_kind("gradients", view, &like.shape, like.dtype)?;
+        let (torch, simd) = (torch(py)?, simd()?);
+        let (inputs, pool, dtype) = checked(torch, inputs, &kernel_size, &stride)?;
+        let grad = Seen::new(torch, "grad", grad)?;
+        check_kind("grad", &grad.view, &output_shape(&pool), dtype)?;
+        let mut call = call(pool, dtype, &inputs, &grad.view);
+        let mut found = [None, None];
+        let targets = [&mut call.dx, &mut call.dw];
+        for (j, target) in targets.into_iter().enumerate().filter(|&(j, _)| wanted[j]) {
+            let gradient = torch.empty_like(&inputs[j].tensor)?;
+            let view = torch.result_view(&gradient, &inputs[j].view.shape, dtype)?;
+            *target = Some(image_view(&view));
+            found[j] = Some(gradient);
         }
-        let read = views.iter().chain([&grad]);
-        check_written("gradients", written.iter().flatten(), read)?;
-        [call.dx, call.dw] = written.map(|view| view.as_ref().map(maps));
-        let simd = simd()?;
-        // SAFETY: as above.
-        run_kernel(py, elements(&call), || unsafe { call.run(Direction::Backward, simd) });
-        Ok(())
+        let _held = hold(elements(&call.pool), inputs.iter().chain([&grad]))?;
+        // SAFETY: shapes and types are checked, the gradients are new, and all memory is held.
+        run(py, elements(&call.pool), || unsafe { call.run(Direction::Backward, simd) });
+        Ok(found)
     })
 }
 
-fn views_of([x, w]: &[Bound<'_, PyAny>; 2]) -> PyResult<[View; 2]> {
-    Ok([View::of_tensor(x)?, View::of_tensor(w)?])
+fn checked<'py>(
+    torch: &Torch,
+    [x, w]: [Object<'py>; 2],
+    kernel_size: &[i64],
+    stride: &[i64],
+) -> PyResult<([Seen<'py>; 2], Pool, DType)> {
+    let (kernel, stride) = (pair("kernel_size", kernel_size)?, pair("stride", stride)?);
+    let [x, w] = [Seen::new(torch, "x", x)?, Seen::new(torch, "w", w)?];
+    let dtype = common_dtype(DEFINITION.inputs, &[Some(&x.view), Some(&w.view)])?;
+    let pool = check(&x.view.shape, &w.view.shape, kernel, stride);
+    Ok(([x, w], pool.map_err(PyValueError::new_err)?, dtype))
 }
 
-fn checked([x, w]: &[View; 2], kernel_size: Pair, stride: Pair) -> PyResult<Pool> {
-    check(&x.shape, &w.shape, kernel_size, stride).map_err(PyValueError::new_err)
+fn pair(name: &str, sizes: &[i64]) -> PyResult<Pair> {
+    match *sizes {
+        [] => Ok(None),
+        [high, wide] if high >= 1 && wide >= 1 => Ok(Some([high as usize, wide as usize])),
+        _ => Err(PyValueError::new_err(format!(
+            "{name}: expected two sizes of at least 1, or none, got {}",
+            tuple(sizes)
+        ))),
+    }
 }
 
-fn call(pool: Pool, [x, w]: &[View; 2], name: &str, y: &View) -> PyResult<PoolingCall> {
-    let mut shape = pool.lead.clone();
-    shape.push(pool.channels);
-    shape.extend(pool.output());
-    let dtype = x.dtype.filter(|&dtype| dtype != DType::Bool);
-    let dtype =
-        dtype.ok_or_else(|| PyTypeError::new_err("x: expected floats, got another type"))?;
-    check_kind("w", w, &w.shape, x.dtype)?;
-    check_kind(name, y, &shape, x.dtype)?;
-    Ok(PoolingCall { pool, dtype, x: maps(x), w: maps(w), y: maps(y), dx: None, dw: None })
+fn call(pool: Pool, dtype: DType, [x, w]: &[Seen<'_>; 2], y: &View) -> PoolingCall {
+    let (x, w) = (image_view(&x.view), image_view(&w.view));
+    PoolingCall { pool, dtype, x, w, y: image_view(y), dx: None, dw: None }
 }
 
-fn elements(call: &PoolingCall) -> usize {
-    let [height, width] = call.pool.image;
-    call.pool.images() * call.pool.channels * height * width
+fn elements(pool: &Pool) -> usize {
+    pool.images() * pool.channels * pool.image[0] * pool.image[1]
+}
+
+fn output_shape(pool: &Pool) -> Vec<usize> {
+    let [height, width] = pool.output();
+    pool.lead.iter().copied().chain([pool.channels, height, width]).collect()
 }
 
 /// Images, or the array w, whose first axis is the channels.
-fn maps(view: &View) -> ImageView {
+fn image_view(view: &View) -> ImageView {
     let item = view.dtype.map_or(1, |dtype| dtype.item()) as isize;
     let strides: Vec<isize> = view.strides.iter().map(|s| s / item).collect();
     if let &[channel] = &strides[..] {
@@ -125,19 +147,34 @@ fn maps(view: &View) -> ImageView {
     ImageView { data: view.data, lead: lead.to_vec(), strides: [last[0], last[1], last[2]] }
 }
 
-/// An uninitialised output: channels last if x has them last.
-fn empty_output<'py>(x: &Array<'py>, view: &View, pool: &Pool) -> PyResult<Array<'py>> {
-    let [height, width] = pool.output();
-    let mut shape = pool.lead.clone();
-    let [.., channel, _, column] = &view.strides[..] else { unreachable!("checked") };
-    let channels_last = pool.channels > 1 && channel.abs() < column.abs();
-    if !channels_last {
-        shape.extend([pool.channels, height, width]);
-        return empty(x.py(), &x.dtype(), &shape, false);
+/// Whether torch would say of a tensor that its memory is channels-last.
+fn is_channels_last(view: &View) -> bool {
+    if view.shape.len() != 4 || view.strides[1] == 0 || view.shape.contains(&0) {
+        return false;
     }
-    shape.extend([height, width, pool.channels]);
-    let y = empty(x.py(), &x.dtype(), &shape, false)?;
+    let item = view.dtype.map_or(1, DType::item) as isize;
+    let mut least = 0;
+    for d in [1, 3, 2, 0] {
+        let stride = view.strides[d] / item;
+        if stride < least || (d == 0 && least == view.strides[1] / item) {
+            return false;
+        }
+        least = if stride > 1 { stride * view.shape[d] as isize } else { stride };
+    }
+    true
+}
+
+/// An uninitialised output: channels last if x has them last.
+fn empty_array<'py>(x: &Array<'py>, view: &View, pool: &Pool) -> PyResult<Array<'py>> {
+    let mut shape = output_shape(pool);
+    let lead = pool.lead.len();
+    let [channel, _, column] = [0, 1, 2].map(|d| view.strides[lead + d].abs());
+    if pool.channels <= 1 || channel >= column {
+        return empty(x.py(), &x.dtype(), &shape);
+    }
+    shape[lead..].rotate_left(1);
+    let y = empty(x.py(), &x.dtype(), &shape)?;
     let mut axes: Vec<usize> = (0..shape.len()).collect();
-    axes[pool.lead.len()..].rotate_right(1);
+    axes[lead..].rotate_right(1);
     Ok(y.call_method1("transpose", (axes,))?.cast_into()?)
 }

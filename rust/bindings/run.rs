@@ -1,29 +1,28 @@
-//! How the functions of the module run what they have checked.
+//! How kernels are called: with or without the GIL, and with no panic that leaves Rust.
 
-use crate::simd::Simd;
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use std::panic::{self, AssertUnwindSafe};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Below this many elements, giving the GIL away costs more than it brings.
 const GIL_THRESHOLD: usize = 16 * 1024;
 
-/// Do work on so many elements, in the meantime giving the GIL away where that pays.
-pub fn run_kernel(py: Python<'_>, elements: usize, work: impl FnOnce() + Send) {
-    if releases_gil(elements) { py.detach(work) } else { work() }
-}
-
+/// Whether other Python code runs during a call on so many elements.
 pub fn releases_gil(elements: usize) -> bool {
     elements >= GIL_THRESHOLD
 }
 
-/// Do what a function of the module does; should it panic, Python gets an error as from anything else.
-pub fn guarded<T>(work: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
-    let result = panic::catch_unwind(AssertUnwindSafe(work));
-    result.unwrap_or_else(|_| Err(PyRuntimeError::new_err("internal error of ewa_rs: see stderr")))
+/// Run the kernels of a call, in the meantime giving the GIL away where that pays.
+pub fn run(py: Python<'_>, elements: usize, kernels: impl FnOnce() + Send) {
+    if releases_gil(elements) { py.detach(kernels) } else { kernels() }
 }
 
-/// The instruction set in use.
-pub fn simd() -> PyResult<Simd> {
-    Simd::current().map_err(PyValueError::new_err)
+/// A function of the module: should it panic, Python hears an error that it can catch.
+pub fn guarded<T>(function: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
+    // A panic leaves no object of ours half changed that is used again.
+    catch_unwind(AssertUnwindSafe(function)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
+        Err(PyRuntimeError::new_err(format!("an error within ewa_rs, please report it: {text}")))
+    })
 }

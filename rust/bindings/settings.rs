@@ -1,11 +1,16 @@
-//! Threads and instruction sets, as Python sees them.
+//! Threads and instruction sets.
 
-use super::run::simd;
+use super::run::guarded;
 use crate::simd::Simd;
 use crate::threads;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBool;
+
+/// The instruction set in use.
+pub fn simd() -> PyResult<Simd> {
+    Simd::current().map_err(PyValueError::new_err)
+}
 
 /// Use `n` threads from now on.
 #[pyfunction]
@@ -16,10 +21,10 @@ pub fn set_num_threads(n: &Bound<'_, PyAny>) -> PyResult<()> {
             let found = n.get_type();
             Err(PyTypeError::new_err(format!("n: expected an int, got {}", found.name()?)))
         }
-        Some(count @ 1..=4096) => {
+        Some(count @ 1..=4096) => guarded(|| {
             threads::set_num_threads(count as usize);
             Ok(())
-        }
+        }),
         Some(count) => {
             Err(PyValueError::new_err(format!("n: expected 1 to 4096 threads, got {count}")))
         }

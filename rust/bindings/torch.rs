@@ -1,18 +1,11 @@
 //! What there is to ask of torch, and to have made by it.
 
-use super::arguments::Inputs;
-use super::run::releases_gil;
-use super::view::View;
-use crate::attention::op::OpName;
 use crate::tensor::dtype::DType;
-use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
-
-pub type Object<'py> = Bound<'py, PyAny>;
 
 /// Functions and types of torch, looked up once: that takes longer than to call them.
 pub struct Torch {
@@ -26,7 +19,6 @@ pub struct Torch {
     autocast_enabled: Py<PyAny>,
     grad_enabled: Py<PyAny>,
     empty_like: Py<PyAny>,
-    is_neg: Py<PyAny>,
 }
 
 /// Import torch at the first call.
@@ -55,7 +47,6 @@ impl Torch {
             autocast_enabled: of(&torch, "is_autocast_enabled")?,
             grad_enabled: of(&torch, "is_grad_enabled")?,
             empty_like: of(&torch, "empty_like")?,
-            is_neg: of(&torch.getattr("Tensor")?, "is_neg")?,
             torch: torch.unbind(),
         })
     }
@@ -98,72 +89,15 @@ impl Torch {
         Ok(false)
     }
 
-    /// Whether it is a tensor that does nothing of its own.
+    pub fn is_tensor(&self, object: &Bound<'_, PyAny>) -> bool {
+        // SAFETY: the first of the plain types is the class of all tensors.
+        unsafe { ffi::PyObject_TypeCheck(object.as_ptr(), self.plain[0].as_ptr().cast()) != 0 }
+    }
+
+    /// Whether a tensor is of a type that does nothing of its own.
     pub fn is_plain(&self, tensor: &Bound<'_, PyAny>) -> bool {
         let kind = tensor.get_type_ptr();
         self.plain.iter().any(|plain| plain.as_ptr() == kind.cast())
-    }
-
-    /// Where a plain tensor on the CPU lies; None if it is none, or does not hold what its memory says.
-    pub fn view(&self, tensor: &Bound<'_, PyAny>) -> PyResult<Option<View>> {
-        if !self.is_plain(tensor) {
-            return Ok(None);
-        }
-        let Some(view) = View::of_plain_tensor(tensor) else { return Ok(None) };
-        Ok((!self.is_negative(tensor)?).then_some(view))
-    }
-
-    /// Whether all are tensors that do nothing of their own and hold what their memory says.
-    pub fn are_plain<'a, 'py: 'a>(
-        &self,
-        tensors: impl IntoIterator<Item = &'a Object<'py>>,
-    ) -> PyResult<bool> {
-        for tensor in tensors {
-            if !self.is_plain(tensor) || self.is_negative(tensor)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    fn is_negative(&self, tensor: &Object<'_>) -> PyResult<bool> {
-        call(&self.is_neg, tensor)?.is_truthy()
-    }
-
-    /// Where the inputs lie, if all are plain tensors of one type (but for a boolean mask).
-    pub fn views(&self, op: OpName, inputs: &Inputs<Object<'_>>) -> PyResult<Option<Inputs<View>>> {
-        let mut views = Inputs::default();
-        let mut common = None;
-        for (j, input) in inputs.iter().enumerate() {
-            let Some(input) = input else { continue };
-            let Some(view) = self.view(input)? else { return Ok(None) };
-            let is_boolean_mask = j == op.mask() && view.dtype == Some(DType::Bool);
-            let common = *common.get_or_insert(view.dtype);
-            if (view.dtype != common && !is_boolean_mask) || common == Some(DType::Bool) {
-                return Ok(None);
-            }
-            views[j] = Some(view);
-        }
-        Ok(views[..op.required()].iter().all(Option::is_some).then_some(views))
-    }
-
-    /// What has to be kept while a kernel works on so many elements, maybe without the GIL: another thread
-    /// may give a tensor other memory. None if a tensor is not plain.
-    pub fn plain_memory<'a, 'py: 'a>(
-        &self,
-        elements: usize,
-        tensors: impl Iterator<Item = &'a Object<'py>>,
-    ) -> PyResult<Option<Vec<Object<'py>>>> {
-        let mut storages = Vec::new();
-        if releases_gil(elements) {
-            for tensor in tensors {
-                if !self.are_plain([tensor])? {
-                    return Ok(None);
-                }
-                storages.push(storage(tensor)?);
-            }
-        }
-        Ok(Some(storages))
     }
 
     /// An uninitialised tensor like another.
@@ -181,6 +115,21 @@ impl Torch {
         like.call_method1(intern!(like.py(), "new_empty"), (shape,))
     }
 
+    /// An uninitialised tensor of images, channels last in memory or not.
+    pub fn empty_images<'py>(
+        &self,
+        like: &Bound<'py, PyAny>,
+        shape: &[usize],
+        channels_last: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let &[n, channels, height, width] = shape else { return self.new_empty(like, shape) };
+        if !channels_last {
+            return self.new_empty(like, shape);
+        }
+        let images = self.new_empty(like, &[n, height, width, channels])?;
+        images.call_method1(intern!(like.py(), "permute"), (0, 3, 1, 2))
+    }
+
     /// An uninitialised tensor on the CPU.
     pub fn empty<'py>(
         &self,
@@ -190,50 +139,15 @@ impl Torch {
     ) -> PyResult<Bound<'py, PyAny>> {
         let torch = self.torch.bind(py);
         let keywords = PyDict::new(py);
-        keywords.set_item("dtype", torch.getattr(dtype.name())?)?;
-        keywords.set_item("device", "cpu")?;
-        torch.call_method("empty", (PyTuple::new(py, shape)?,), Some(&keywords))
+        keywords.set_item(intern!(py, "dtype"), torch.getattr(dtype.name())?)?;
+        keywords.set_item(intern!(py, "device"), intern!(py, "cpu"))?;
+        torch.call_method(intern!(py, "empty"), (PyTuple::new(py, shape)?,), Some(&keywords))
     }
-}
-
-/// The inputs in the tuple, those that are None not being there.
-pub fn inputs_of<'py>(op: OpName, tuple: &Bound<'py, PyTuple>) -> PyResult<Inputs<Object<'py>>> {
-    let (most, found) = (op.inputs().len(), tuple.len());
-    if found > most {
-        let message = format!("inputs: expected at most {most} tensors, got {found}");
-        return Err(PyValueError::new_err(message));
-    }
-    let mut inputs = Inputs::default();
-    for (place, object) in inputs.iter_mut().zip(tuple) {
-        *place = Some(object).filter(|object| !object.is_none());
-    }
-    Ok(inputs)
-}
-
-/// The memory of tensors, to be kept as that of plain ones. Taking it may run code of the tensors: their
-/// views are to be taken later.
-pub fn memory<'a, 'py: 'a>(
-    tensors: impl IntoIterator<Item = &'a Object<'py>>,
-) -> PyResult<Vec<Object<'py>>> {
-    let checked = |tensor: &Object<'py>| {
-        if torch(tensor.py())?.is_negative(tensor)? {
-            return Err(PyValueError::new_err(
-                "expected tensors whose memory holds their numbers, got one with the negative bit; \
-                 pass its resolve_neg()",
-            ));
-        }
-        storage(tensor)
-    };
-    tensors.into_iter().map(checked).collect()
-}
-
-fn storage<'py>(tensor: &Object<'py>) -> PyResult<Object<'py>> {
-    tensor.call_method0(intern!(tensor.py(), "untyped_storage"))
 }
 
 /// Call a function with one argument, without the tuple that `call1` makes.
 fn call<'py>(function: &Py<PyAny>, argument: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    // SAFETY: both are objects, and the result is one of ours or an error.
+    // SAFETY: both are objects, and the result is a new one, or null and an error.
     unsafe {
         let end = std::ptr::null_mut::<ffi::PyObject>();
         let result = ffi::PyObject_CallFunctionObjArgs(function.as_ptr(), argument.as_ptr(), end);

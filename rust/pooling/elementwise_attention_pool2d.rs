@@ -1,6 +1,7 @@
 //! Attention pooling: y = Σ softmax(w·x)·x over the windows of images, channel by channel. This is what
 //! the op takes; [`crate::pool`] computes it.
 
+use crate::definition::{Definition, Input, Output, Setting, Value};
 use crate::pooling::Pool;
 
 fn tuple(shape: &[usize]) -> String {
@@ -50,3 +51,14 @@ pub fn check(
     let per_place = w.len() == 3;
     Ok(Pool { lead: lead.to_vec(), channels, image, kernel, stride, per_place })
 }
+
+pub static DEFINITION: Definition = Definition {
+    name: "elementwise_attention_pool2d",
+    inputs: &[Input::required("x"), Input::required("w")],
+    settings: &[
+        Setting { name: "kernel_size", schema: "int[]", default: Value::Ints(&[]) },
+        Setting { name: "stride", schema: "int[]", default: Value::Ints(&[]) },
+    ],
+    outputs: &[Output::differentiable("y", "grad")],
+    eager: false,
+};

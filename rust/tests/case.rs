@@ -59,8 +59,11 @@ impl Case {
     /// Everything contiguous and present but mask and biases, the softmax over the given axes.
     pub fn new(op: OpName, dtype: DType, shape: &[usize], softmax: &[usize]) -> Case {
         let plain = Placement::contiguous(shape.len());
-        let mut inputs = vec![Some(plain.clone()); op.inputs().len()];
-        inputs.iter_mut().skip(if op.mask() == 3 { 3 } else { 4 }).for_each(|input| *input = None);
+        let mut inputs = vec![Some(plain.clone()); op.definition().inputs.len()];
+        inputs
+            .iter_mut()
+            .skip(if op.definition().mask() == 3 { 3 } else { 4 })
+            .for_each(|input| *input = None);
         Case {
             op,
             dtype,
@@ -90,7 +93,7 @@ impl Case {
             self.inputs.iter().map(|p| p.as_ref().map(|p| array(self.dtype, p))).collect();
         let upstream = array(self.dtype, &self.upstream);
         let upstream_weights = self.upstream_weights.as_ref().map(|p| array(self.dtype, p));
-        let mask = self.op.mask();
+        let mask = self.op.definition().mask();
         inputs[mask] = self.inputs[mask].as_ref().map(|placement| self.mask(placement));
         Arrays { inputs, upstream, upstream_weights }
     }
@@ -148,7 +151,7 @@ impl Case {
             let gradients = results.gradients.iter().enumerate();
             gradients.for_each(|(j, gradient)| put(GRADIENTS + j, gradient.as_ref()));
         }
-        let mask = &arrays.inputs[self.op.mask()];
+        let mask = &arrays.inputs[self.op.definition().mask()];
         let call = DynamicCall {
             op: self.op,
             dtype: self.dtype,
@@ -157,7 +160,7 @@ impl Case {
             residual: self.residual,
             call: Call { shape: self.shape.clone(), softmax: self.softmax.clone(), operands },
         };
-        // SAFETY: every operand is an array of the call's shape, or absent, and has memory of its own.
+        // SAFETY: the operands are arrays of that type and shape, each with memory of its own.
         unsafe { call.run(direction, simd) };
     }
 
@@ -190,7 +193,7 @@ impl Case {
         compare("y", Some(&results.y), &expected.y);
         compare("weights", results.weights.as_ref(), &expected.weights);
         for (j, gradient) in results.gradients.iter().enumerate() {
-            let name = format!("gradient of {}", self.op.inputs()[j]);
+            let name = format!("gradient of {}", self.op.definition().inputs[j].name);
             compare(&name, gradient.as_ref(), &expected.gradients[j]);
         }
     }

@@ -139,7 +139,7 @@ fn vary(mut case: Case, random: &mut fastrand::Rng) -> Case {
     case.magnitude = [0.1, 1.0, 4.0, 20.0][random.usize(..4)];
     case.residual = case.op == OpName::ElementwiseSelfAttention && random.bool();
     case.mask = if random.bool() { MaskKind::Boolean } else { MaskKind::Additive };
-    let mask = case.op.mask();
+    let mask = case.op.definition().mask();
     for input in &mut case.inputs {
         let optional = input.is_none();
         *input = if optional { maybe(random, broadcast) } else { Some(broadcast(axes, random)) };

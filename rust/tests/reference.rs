@@ -80,7 +80,7 @@ fn slices(case: &Case) -> Vec<Vec<Vec<usize>>> {
 
 fn element(case: &Case, arrays: &Arrays, index: &[usize]) -> Element {
     let get = |array: &Option<Array>| array.as_ref().map_or(0.0, |array| array.get(index));
-    let mask = &arrays.inputs[case.op.mask()];
+    let mask = &arrays.inputs[case.op.definition().mask()];
     let is_boolean = mask.as_ref().is_some_and(|mask| mask.dtype == DType::Bool);
     let m = get(mask);
     let kept = if is_boolean { m != 0.0 } else { m != f64::NEG_INFINITY };

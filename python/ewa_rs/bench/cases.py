@@ -11,16 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ewa_rs.ops._definition import DEFINITIONS
 from ewa_rs.ops.elementwise_attention import reference as attention
 from ewa_rs.ops.elementwise_self_attention import reference as self_attention
 
 Array = npt.NDArray[Any]
 
-OPERANDS = {
-    "elementwise_attention": ("q", "k", "v"),
-    "elementwise_self_attention": ("x", "w_q", "w_k", "w_v"),
-}
 REFERENCES = {"elementwise_attention": attention, "elementwise_self_attention": self_attention}
+#: The arrays of an op that every call has.
+OPERANDS = {name: DEFINITIONS[name].required for name in REFERENCES}
 
 
 @dataclass(frozen=True)

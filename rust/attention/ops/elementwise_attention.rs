@@ -2,8 +2,9 @@
 
 use crate::attention::block::Block;
 use crate::attention::mask::Mask;
-use crate::attention::op::{GRADIENTS, Grads, Op};
+use crate::attention::op::{GRADIENTS, Grads, OUTPUTS, Op, SETTINGS};
 use crate::attention::row::{GradSink, SinkKind, Source};
+use crate::definition::{Definition, Input};
 use crate::simd::{Element, Packed, Register};
 
 pub const Q: usize = 0;
@@ -136,3 +137,16 @@ impl<T: Packed, const MASKED: bool> Op for ElementwiseAttention<T, MASKED> {
         }
     }
 }
+
+pub static DEFINITION: Definition = Definition {
+    name: "elementwise_attention",
+    inputs: &[
+        Input::required("q"),
+        Input::required("k"),
+        Input::required("v"),
+        Input::mask("mask"),
+    ],
+    settings: SETTINGS,
+    outputs: OUTPUTS,
+    eager: true,
+};

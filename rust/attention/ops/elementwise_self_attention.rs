@@ -3,8 +3,9 @@
 
 use crate::attention::block::Block;
 use crate::attention::mask::Mask;
-use crate::attention::op::{GRADIENTS, Grads, Op};
+use crate::attention::op::{GRADIENTS, Grads, OUTPUTS, Op, SETTINGS};
 use crate::attention::row::{GradSink, SinkKind, Source};
+use crate::definition::{Definition, Input};
 use crate::simd::{Element, Packed, Register};
 
 pub const X: usize = 0;
@@ -194,3 +195,20 @@ impl<T: Packed, const GENERAL: bool> Op for ElementwiseSelfAttention<T, GENERAL>
         }
     }
 }
+
+pub static DEFINITION: Definition = Definition {
+    name: "elementwise_self_attention",
+    inputs: &[
+        Input::required("x"),
+        Input::required("w_q"),
+        Input::required("w_k"),
+        Input::required("w_v"),
+        Input::optional("b_q"),
+        Input::optional("b_k"),
+        Input::optional("b_v"),
+        Input::mask("mask"),
+    ],
+    settings: SETTINGS,
+    outputs: OUTPUTS,
+    eager: true,
+};
