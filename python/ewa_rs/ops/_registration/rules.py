@@ -97,6 +97,7 @@ class Backward:
         """Compute with the Rust kernels, which check the arguments."""
         inputs, settings, rest = self.definition.split(arguments)
         upstream, saved, wanted = self.definition.split_rest(rest)
+        self._check_upstream(inputs, settings, upstream)
         found = self.implementation.rust.backward(inputs, settings, upstream, saved, wanted)
         return [t for t in found if t is not None]
 
