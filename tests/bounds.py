@@ -170,9 +170,11 @@ def pool_bounds(
         factor = 1 + np.abs(w) * off
         error = a_error * factor + a * (np.abs(w) * off_error + 2 * eps * factor)
         bounds["x"][window] += g * error + SUM * eps * g * a * factor + tiny
-        # With one w a channel, (x - y)² stands for x (x - y).
-        largest = size + np.abs(y)
-        dw += g * (a_error * largest * off + a * largest * off_error) + tiny
-        dw += SUM * eps * g * a * largest * off
+        if len(shape) == 1:  # (x - y)² stands for x (x - y), which cancels
+            factor, factor_error = off, off_error
+        else:
+            factor, factor_error = size, 0
+        dw += g * (a_error * factor * off + a * factor * off_error) + tiny
+        dw += g * a * factor_error * (off + off_error) + SUM * eps * g * a * factor * off
     dw = dw.sum(tuple(range(x.ndim - 3)))
     return {**bounds, "w": dw.sum((-2, -1)) if len(shape) == 1 else dw}

@@ -6,8 +6,9 @@ use super::view::View;
 use crate::pooling::elementwise_attention_pool2d::check;
 use crate::pooling::{ImageView, Pool, PoolingCall};
 use crate::tensor::dtype::Direction;
+use crate::tensor::memory::OutOfMemory;
 use numpy::PyUntypedArrayMethods;
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyMemoryError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
 type Pair = Option<[usize; 2]>;
@@ -31,7 +32,7 @@ pub fn elementwise_attention_pool2d<'py>(
     let y = empty_output(x, &views[0], &pool)?;
     let call = call(pool, &views, &View::of_array(&y))?;
     // SAFETY: `call` has checked the shapes, and `y` is new.
-    py.detach(|| unsafe { call.run(Direction::Forward, simd) });
+    py.detach(|| unsafe { call.run(Direction::Forward, simd) }).map_err(out_of_memory)?;
     Ok(y)
 }
 
@@ -47,8 +48,7 @@ pub fn elementwise_attention_pool2d_forward(
     let call = call_of_tensors(&inputs, kernel_size, stride, y)?;
     let simd = super::simd()?;
     // SAFETY: the shapes have been checked, and the Python side has made `y`.
-    py.detach(|| unsafe { call.run(Direction::Forward, simd) });
-    Ok(())
+    py.detach(|| unsafe { call.run(Direction::Forward, simd) }).map_err(out_of_memory)
 }
 
 /// Fill those gradients of x and w that are not None.
@@ -74,8 +74,11 @@ pub fn elementwise_attention_pool2d_backward(
     }
     let simd = super::simd()?;
     // SAFETY: as above.
-    py.detach(|| unsafe { call.run(Direction::Backward, simd) });
-    Ok(())
+    py.detach(|| unsafe { call.run(Direction::Backward, simd) }).map_err(out_of_memory)
+}
+
+fn out_of_memory(error: OutOfMemory) -> PyErr {
+    PyMemoryError::new_err(error.to_string())
 }
 
 fn call_of_tensors(

@@ -1,17 +1,26 @@
 //! Windows of any memory: their elements are moved into columns, where the lanes of a register are outputs.
 
-use super::copy;
+use super::band::Band;
+use super::call::PoolingCall;
+use super::column_window::ColumnWindow;
 use super::im2col::Im2col;
 use super::plan::{PoolingPlan, PoolingUnit, Tile};
-use super::window::{self, Window};
-use super::{call::PoolingCall, sizes::Pool};
-use crate::simd::{Float, Isa, MAX_LANES, Packed, Register, Vector};
+use super::repair::{self, WideTile};
+use super::running::{self, Running};
+use super::sizes::Pool;
+use super::sums::WeightSums;
+use super::window::{self, is_nan};
+use crate::simd::{Float, Isa, MAX_LANES, Packed, Register};
 use crate::tensor::dtype::Direction;
+use crate::tensor::memory::{OutOfMemory, try_vec};
+use std::ops::Range;
 
-/// Some channels of images at work, with memory for one tile.
+/// Some channels of images at work, with memory for one tile, and for a piece of its windows if they are large.
 pub struct ColumnPooling<'a, T: Packed> {
     call: &'a PoolingCall,
     pool: &'a Pool,
+    plan: &'a PoolingPlan,
+    packed_w: &'a [T::Acc],
     im2col: Im2col<'a>,
     /// The windows' elements, which the backward replaces by their gradients.
     x: Vec<T::Acc>,
@@ -20,85 +29,78 @@ pub struct ColumnPooling<'a, T: Packed> {
     y: Vec<T::Acc>,
     dw: Vec<T::Acc>,
     e: Vec<T::Acc>,
-    /// The gradient of an image, where windows overlap.
-    dx: Vec<T::Acc>,
+    /// Where windows overlap.
+    band: Option<Band<T::Acc>>,
+    /// Of each lane, if windows are in pieces.
+    running: Vec<Running<T::Acc>>,
+    wide: WideTile,
 }
 
-/// A register of lanes.
-struct ColumnWindow<A, const PER_PLACE: bool> {
-    pitch: usize,
-    places: usize,
-    x: *mut A,
-    w: *const A,
-    dw: *mut A,
-    e: *mut A,
-}
-
-impl<V: Vector, const PER_PLACE: bool> Window<V> for ColumnWindow<V::Scalar, PER_PLACE> {
-    const PER_PLACE: bool = PER_PLACE;
-
-    #[inline(always)]
-    fn places(&self) -> usize {
-        self.places
-    }
-    #[inline(always)]
-    unsafe fn x(&self, p: usize) -> V {
-        // SAFETY: every place has a row of whole registers; so below.
-        unsafe { V::load(self.x.add(p * self.pitch)) }
-    }
-    #[inline(always)]
-    unsafe fn w(&self, p: usize) -> V {
-        // SAFETY: as above.
-        unsafe { V::load(if PER_PLACE { self.w.add(p * self.pitch) } else { self.w }) }
-    }
-    #[inline(always)]
-    fn memory(&self) -> *mut V::Scalar {
-        self.e
-    }
-    #[inline(always)]
-    unsafe fn put_dx(&self, p: usize, dx: V) {
-        // SAFETY: as above.
-        unsafe { dx.store(self.x.add(p * self.pitch)) }
-    }
-    #[inline(always)]
-    unsafe fn put_dw(&self, p: usize, dw: V) {
-        // SAFETY: as above.
-        unsafe { dw.store(self.dw.add(p * self.pitch)) }
-    }
+#[derive(Clone, Copy)]
+enum Step {
+    /// Of whole windows.
+    Outputs,
+    Gradients,
+    Observe,
+    GradientsOfPiece,
 }
 
 impl<'a, T: Packed> ColumnPooling<'a, T> {
-    pub fn new(unit: &PoolingUnit<'a, T::Acc>) -> Self {
-        let (call, pool) = (unit.call, &unit.call.pool);
-        let im2col = Im2col::new(call, unit.plan, unit.channels.clone());
-        let (places, weights, pitch) = (pool.places(), pool.weights(), im2col.pitch);
-        let zeros = |n: usize| vec![T::Acc::ZERO; n];
+    pub fn try_new(unit: &PoolingUnit<'a, T::Acc>) -> Result<Self, OutOfMemory> {
+        let (call, pool, plan) = (unit.call, &unit.call.pool, unit.plan);
+        let im2col = Im2col::new(call, plan, unit.channels.clone());
+        let (pitch, weights) = (im2col.pitch, if pool.per_place { plan.piece } else { 1 });
+        let zeros = |n: usize| try_vec(T::Acc::ZERO, n);
         let backward = unit.direction == Direction::Backward;
-        let image = unit.channels.len() * pool.image[0] * pool.image[1];
-        let has_dx = backward && pool.overlaps() && call.dx.is_some();
+        let has_band = backward && pool.overlaps() && call.dx.is_some();
+        let band = has_band.then(|| Band::try_new(pool, plan, unit.channels.len())).transpose()?;
+        let running = if plan.is_whole(pool) { 0 } else { pitch };
         let mut this = ColumnPooling {
             call,
             pool,
+            plan,
+            packed_w: unit.w,
+            x: zeros(plan.piece * pitch)?,
+            w: zeros(weights * pitch)?,
+            y: zeros(pitch)?,
+            dw: zeros(if backward { weights * pitch } else { 0 })?,
+            e: zeros(if backward { plan.piece * MAX_LANES } else { 0 })?,
+            band,
+            running: try_vec(Running::NONE, running)?,
+            wide: WideTile::default(),
             im2col,
-            x: zeros(places * pitch),
-            w: zeros(weights * pitch),
-            y: zeros(pitch),
-            dw: zeros(if backward { weights * pitch } else { 0 }),
-            e: zeros(if backward { places * MAX_LANES } else { 0 }),
-            dx: zeros(if has_dx { image } else { 0 }),
         };
-        this.spread_weights(unit.w, unit.plan);
-        this
+        // SAFETY: who has made the call says that its memory is there.
+        unsafe { this.spread_weights(0..weights) };
+        Ok(this)
     }
 
-    /// The w of each lane.
-    fn spread_weights(&mut self, w: &[T::Acc], plan: &PoolingPlan) {
-        let (channels, pitch) = (self.im2col.channels.clone(), self.im2col.pitch);
-        let each = plan.rows * self.pool.output()[1];
-        for (k, row) in self.w.chunks_exact_mut(pitch).enumerate() {
-            let w = &w[k * self.pool.channels..][channels.clone()];
-            for (lane, to) in row[..channels.len() * each].iter_mut().enumerate() {
-                *to = w[if plan.channels_last { lane % channels.len() } else { lane / each }];
+    /// The w of each lane at some places.
+    ///
+    /// # Safety
+    /// w is what the call says.
+    unsafe fn spread_weights(&mut self, places: Range<usize>) {
+        let (call, packed, channels) = (self.call, self.packed_w, self.pool.channels);
+        let w = |k: usize, c: usize| match packed.get(k * channels + c) {
+            Some(&w) => w,
+            // SAFETY: the caller's.
+            None => unsafe { *call.weight::<T>(&call.w, c, k) }.to_acc(),
+        };
+        self.im2col.spread(places, self.plan.tile, &mut self.w, w);
+    }
+
+    /// See all pieces of the tile's windows.
+    ///
+    /// # Safety
+    /// As for [`ColumnPooling::forward`].
+    #[inline(always)]
+    unsafe fn observe<I: Isa>(&mut self, tile: &Tile) {
+        self.running.fill(Running::NONE);
+        for places in self.plan.pieces(self.pool) {
+            // SAFETY: the caller's.
+            unsafe {
+                self.gather::<I>(tile, places.clone());
+                self.compute::<T::Vector<I>>(tile, places.len(), Step::Observe);
             }
         }
     }
@@ -108,10 +110,20 @@ impl<'a, T: Packed> ColumnPooling<'a, T> {
     #[inline(always)]
     pub unsafe fn forward<I: Isa>(&mut self, tile: &Tile) {
         let (loops, y) = self.im2col.outputs::<T>(tile, &self.call.y);
+        let places = self.pool.places();
         // SAFETY: the caller's; the columns have room for a tile.
         unsafe {
-            self.im2col.gather::<T, T::Vector<I>>(tile, &self.call.x, self.x.as_mut_ptr());
-            self.compute::<T::Vector<I>>(tile, Direction::Forward);
+            let beyond = if self.plan.is_whole(self.pool) {
+                self.gather::<I>(tile, 0..places);
+                self.compute::<T::Vector<I>>(tile, places, Step::Outputs)
+            } else {
+                self.observe::<I>(tile);
+                self.y.iter_mut().zip(&self.running).for_each(|(y, running)| *y = running.mean());
+                true
+            };
+            if beyond {
+                repair::outputs::<T>(self.call, &self.im2col, tile, &mut self.y);
+            }
             loops.store::<T, T::Vector<I>>(self.y.as_ptr(), y);
         }
     }
@@ -121,107 +133,121 @@ impl<'a, T: Packed> ColumnPooling<'a, T> {
     /// # Safety
     /// As for [`ColumnPooling::forward`].
     #[inline(always)]
-    pub unsafe fn backward<I: Isa>(&mut self, tile: &Tile, sums: &mut [T::Acc]) {
+    pub unsafe fn backward<I: Isa>(&mut self, tile: &Tile, sums: &mut WeightSums<T::Acc>) {
         let (loops, g) = self.im2col.outputs::<T>(tile, &self.call.y);
+        let is_whole = self.plan.is_whole(self.pool);
+        let step = if is_whole { Step::Gradients } else { Step::GradientsOfPiece };
         // SAFETY: the caller's; the columns have room for a tile.
         unsafe {
-            self.im2col.gather::<T, T::Vector<I>>(tile, &self.call.x, self.x.as_mut_ptr());
-            loops.load::<T, T::Vector<I>>(g, self.y.as_mut_ptr());
-            self.compute::<T::Vector<I>>(tile, Direction::Backward);
-            let columns = self.x.as_ptr();
-            match &self.call.dx {
-                Some(_) if self.pool.overlaps() => {
-                    self.im2col.scatter_add(tile, columns, self.dx.as_mut_ptr());
-                }
-                Some(dx) => self.im2col.scatter::<T, T::Vector<I>>(tile, columns, dx),
-                None => {}
+            if !is_whole {
+                self.observe::<I>(tile);
             }
-            if !sums.is_empty() {
-                self.add_up::<T::Vector<I>>(tile, sums);
+            loops.load::<T, T::Vector<I>>(g, self.y.as_mut_ptr());
+            for places in self.plan.pieces(self.pool) {
+                self.gather::<I>(tile, places.clone());
+                if self.compute::<T::Vector<I>>(tile, places.len(), step) {
+                    let columns = [&mut self.x[..], &mut self.dw[..]];
+                    let (call, im2col, places) = (self.call, &self.im2col, places.clone());
+                    self.wide.gradients::<T>(call, im2col, tile, places, columns);
+                }
+                self.scatter::<I>(tile, places.clone());
+                if !sums.is_empty() {
+                    sums.add_lanes::<T::Vector<I>>(&self.im2col, tile, places, &self.dw);
+                }
             }
         }
+        self.wide = WideTile::default();
     }
 
-    /// All tiles of an image have been done: what overlapping windows have added up is stored.
-    ///
     /// # Safety
     /// As for [`ColumnPooling::forward`].
     #[inline(always)]
-    pub unsafe fn finish_image<I: Isa>(&mut self, image: usize) {
-        if let Some(dx) = &self.call.dx
-            && self.pool.overlaps()
-        {
-            // SAFETY: the caller's.
-            unsafe { self.im2col.store_image::<T, T::Vector<I>>(image, self.dx.as_ptr(), dx) };
-            self.dx.fill(T::Acc::ZERO);
-        }
-    }
-
-    /// # Safety
-    /// The columns hold the tile.
-    #[inline(always)]
-    unsafe fn compute<V: Vector<Scalar = T::Acc>>(&mut self, tile: &Tile, direction: Direction) {
+    unsafe fn gather<I: Isa>(&mut self, tile: &Tile, places: Range<usize>) {
+        let (x, columns) = (&self.call.x, self.x.as_mut_ptr());
         // SAFETY: the caller's.
         unsafe {
-            match (self.pool.places(), self.pool.per_place) {
-                (4, false) => self.compute_as::<V, 4, false>(tile, direction),
-                (_, false) => self.compute_as::<V, 0, false>(tile, direction),
-                (_, true) => self.compute_as::<V, 0, true>(tile, direction),
+            self.im2col.gather::<T, T::Vector<I>>(tile, places.clone(), x, columns);
+            if self.pool.per_place && !self.plan.is_whole(self.pool) {
+                self.spread_weights(places);
             }
         }
     }
 
     /// # Safety
-    /// The columns hold the tile.
+    /// As for [`ColumnPooling::forward`].
     #[inline(always)]
-    unsafe fn compute_as<V: Vector<Scalar = T::Acc>, const K: usize, const PER_PLACE: bool>(
+    unsafe fn scatter<I: Isa>(&mut self, tile: &Tile, places: Range<usize>) {
+        let Some(dx) = &self.call.dx else { return };
+        let (im2col, columns, end) = (&self.im2col, self.x.as_ptr(), places.end);
+        // SAFETY: the caller's.
+        unsafe {
+            let Some(band) = &mut self.band else {
+                return im2col.scatter::<T, T::Vector<I>>(tile, places, columns, dx);
+            };
+            band.add::<T::Vector<I>>(im2col, tile, places, columns);
+            if end == self.pool.places() && tile.columns.end == self.pool.output()[1] {
+                band.store::<T, T::Vector<I>>(im2col, tile, dx);
+            }
+        }
+    }
+
+    /// A step with the columns of some places; whether something was too large to be computed.
+    ///
+    /// # Safety
+    /// The columns hold these places of the tile.
+    #[inline(always)]
+    unsafe fn compute<V: Register<T>>(&mut self, tile: &Tile, places: usize, step: Step) -> bool {
+        let n = self.im2col.lanes(tile);
+        // SAFETY: the caller's.
+        unsafe {
+            match (places, self.pool.per_place) {
+                (4, false) => self.compute_as::<V, 4, false>(n, places, step),
+                (_, false) => self.compute_as::<V, 0, false>(n, places, step),
+                (_, true) => self.compute_as::<V, 0, true>(n, places, step),
+            }
+        }
+    }
+
+    /// # Safety
+    /// The columns hold `n` lanes of these places, of which there are `K` unless `K` is 0.
+    #[inline(always)]
+    unsafe fn compute_as<V: Register<T>, const K: usize, const PER_PLACE: bool>(
         &mut self,
-        tile: &Tile,
-        direction: Direction,
-    ) {
-        for at in (0..self.im2col.lanes(tile)).step_by(V::LANES) {
+        n: usize,
+        places: usize,
+        step: Step,
+    ) -> bool {
+        let mut check = V::splat(T::Acc::ZERO);
+        for at in (0..n).step_by(V::LANES) {
+            let window = ColumnWindow::<T::Acc, PER_PLACE> {
+                pitch: self.im2col.pitch,
+                places,
+                x: self.x.as_mut_ptr().wrapping_add(at),
+                w: self.w.as_ptr().wrapping_add(at),
+                dw: self.dw.as_mut_ptr().wrapping_add(at),
+                e: self.e.as_mut_ptr(),
+            };
             // SAFETY: the columns have whole registers.
             unsafe {
                 let y = self.y.as_mut_ptr().add(at);
-                let window = ColumnWindow::<V::Scalar, PER_PLACE> {
-                    pitch: self.im2col.pitch,
-                    places: self.pool.places(),
-                    x: self.x.as_mut_ptr().add(at),
-                    w: self.w.as_ptr().add(at),
-                    dw: self.dw.as_mut_ptr().wrapping_add(at),
-                    e: self.e.as_mut_ptr(),
-                };
-                if direction == Direction::Forward {
-                    window::output::<V, _, K>(&window).store(y);
-                } else {
-                    window::gradients::<V, _, K>(&window, V::load(y));
-                }
-            }
-        }
-    }
-
-    /// Add the tile's gradients of w to those of the unit.
-    ///
-    /// # Safety
-    /// They have been computed.
-    #[inline(always)]
-    unsafe fn add_up<V: Register<T>>(&self, tile: &Tile, sums: &mut [T::Acc]) {
-        let each = self.im2col.outputs_of_channel(tile);
-        let apart = sums.len() / self.pool.weights();
-        let (channels, last) = (self.im2col.channels.len(), self.im2col.channels_last);
-        for k in 0..self.pool.weights() {
-            for c in 0..channels {
-                let first = k * self.im2col.pitch + if last { c } else { c * each };
-                // SAFETY: a channel has so many lanes.
-                let sum = unsafe {
-                    let lanes = self.dw.as_ptr().add(first);
-                    match last {
-                        true => copy::strided_sum(lanes, each, channels),
-                        false => copy::sum::<V>(lanes, each),
+                check = match step {
+                    Step::Outputs => {
+                        let (output, check) = window::output::<V, _, K>(&window, check);
+                        output.store(y);
+                        check
+                    }
+                    Step::Gradients => window::gradients::<V, _, K>(&window, V::load(y), check),
+                    Step::Observe => {
+                        running::observe::<V, _>(&window, &mut self.running[at..][..V::LANES]);
+                        check
+                    }
+                    Step::GradientsOfPiece => {
+                        let running = &self.running[at..][..V::LANES];
+                        running::gradients::<V, _>(&window, running, V::load(y), check)
                     }
                 };
-                sums[k * apart + c] = sums[k * apart + c] + sum;
             }
         }
+        is_nan(check)
     }
 }

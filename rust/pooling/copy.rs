@@ -2,9 +2,9 @@
 //!
 //! No arithmetic on registers is in a closure, which would be compiled without their instruction set.
 
-use super::call::ImageView;
-use super::sizes::Pool;
-use crate::simd::{Float, Lanes, Packed, Register, Vector};
+use crate::simd::sums::{Compensated, CompensatedLanes};
+use crate::simd::{Float, Lanes, Packed, Register};
+use std::ops::Range;
 
 /// Three nested loops over memory, strides in elements. The dense side has the same order.
 #[derive(Clone, Copy)]
@@ -34,19 +34,13 @@ impl Loops {
         Loops { sizes, strides }
     }
 
-    /// Over some channels of an image.
-    pub fn of_image(pool: &Pool, channels: usize, channels_last: bool, view: &ImageView) -> Loops {
-        Loops::new(channels_last, [channels, pool.image[0], pool.image[1]], view.strides)
-    }
-
     /// The offset in the array and in the dense memory of each run of the innermost loop.
     #[inline(always)]
     fn runs(self) -> impl Iterator<Item = (isize, usize)> {
         let ([outer, middle, inner], [far, near, _]) = (self.sizes, self.strides);
-        (0..outer * middle).map(move |i| {
-            let (a, b) = (i / middle, i % middle);
-            (a as isize * far + b as isize * near, i * inner)
-        })
+        offsets(0..outer * middle, middle, [far, near])
+            .enumerate()
+            .map(move |(i, o)| (o, i * inner))
     }
 
     /// # Safety
@@ -89,20 +83,43 @@ impl Loops {
         }
     }
 
-    /// Add to an array of the type computed in.
+    /// Add to an array of the type computed in, with a compensation if there is memory for what is lost.
     ///
     /// # Safety
-    /// As for [`Loops::store`].
+    /// The loops stay within the arrays from their starts on, and `dense` has all elements.
     #[inline(always)]
-    pub unsafe fn add<A: Float>(&self, dense: *const A, to: *mut A) {
+    pub unsafe fn add<A: Float, V: Register<A>>(
+        &self,
+        dense: *const A,
+        sums: *mut A,
+        lost: Option<*mut A>,
+    ) {
         let (n, step) = (self.sizes[2], self.strides[2]);
+        let full = if step == 1 { n - n % V::LANES } else { 0 };
         for (offset, at) in self.runs() {
             // SAFETY: the caller's.
             unsafe {
-                let (to, dense) = (to.offset(offset), dense.add(at));
-                for i in 0..n {
-                    let sum = to.offset(i as isize * step);
-                    *sum = *sum + *dense.add(i);
+                let (dense, sums) = (dense.add(at), sums.offset(offset));
+                let lost = lost.map(|lost| lost.offset(offset));
+                for i in (0..full).step_by(V::LANES) {
+                    let (sum, term) = (V::load(sums.add(i)), V::load(dense.add(i)));
+                    let Some(lost) = lost else {
+                        sum.add(term).store(sums.add(i));
+                        continue;
+                    };
+                    let new = CompensatedLanes { sum, lost: V::load(lost.add(i)) }.add(term);
+                    new.sum.store(sums.add(i));
+                    new.lost.store(lost.add(i));
+                }
+                for i in full..n {
+                    let (to, term) = (i as isize * step, *dense.add(i));
+                    let sum = sums.offset(to);
+                    let Some(lost) = lost.map(|lost| lost.offset(to)) else {
+                        *sum = *sum + term;
+                        continue;
+                    };
+                    let new = Compensated { sum: *sum, lost: *lost }.add(term);
+                    (*sum, *lost) = (new.sum, new.lost);
                 }
             }
         }
@@ -122,6 +139,25 @@ impl Loops {
     }
 }
 
+/// The offsets of some elements of an array with rows of `width`. Nothing is divided on the way.
+#[inline(always)]
+pub fn offsets(
+    elements: Range<usize>,
+    width: usize,
+    [down, right]: [isize; 2],
+) -> impl Iterator<Item = isize> {
+    let at = [elements.start / width.max(1), elements.start % width.max(1)].map(|i| i as isize);
+    let (mut row, mut column) = (at[0] * down, at[1]);
+    elements.map(move |_| {
+        let offset = row + column * right;
+        column += 1;
+        if column == width as isize {
+            (row, column) = (row + down, 0);
+        }
+        offset
+    })
+}
+
 /// `n` elements that lie side by side, through registers of which the last one need not be full.
 ///
 /// # Safety
@@ -139,116 +175,5 @@ unsafe fn convert<S, D, V: Lanes<S> + Lanes<D>>(from: *const S, to: *mut D, n: u
             let rest = <V as Lanes<S>>::load_from::<false>(from.add(full), n - full);
             <V as Lanes<D>>::store_to::<false>(rest, to.add(full), n - full);
         }
-    }
-}
-
-/// Put the `n` even elements of a row into one place, the odd ones into the other. Whole registers are
-/// written there.
-///
-/// # Safety
-/// The row has 2·`n` elements, and there is room for whole registers of both halves.
-#[inline(always)]
-pub unsafe fn load_pairs<T: Packed, V: Register<T>>(
-    from: *const T,
-    n: usize,
-    even: *mut T::Acc,
-    odd: *mut T::Acc,
-) {
-    for at in (0..n).step_by(V::LANES) {
-        // SAFETY: the caller's; what is not there is not read.
-        unsafe {
-            let (from, left) = (from.add(2 * at), 2 * (n - at));
-            let a = load_some::<T, V>(from, left);
-            let b = load_some::<T, V>(from.wrapping_add(V::LANES), left.saturating_sub(V::LANES));
-            let (a, b) = a.deinterleave(b);
-            a.store(even.add(at));
-            b.store(odd.add(at));
-        }
-    }
-}
-
-/// The way back of [`load_pairs`]; nothing but the row's 2·`n` elements is written.
-///
-/// # Safety
-/// The row has 2·`n` elements, and whole registers of both halves can be read.
-#[inline(always)]
-pub unsafe fn store_pairs<T: Packed, V: Register<T>>(
-    even: *const T::Acc,
-    odd: *const T::Acc,
-    n: usize,
-    to: *mut T,
-) {
-    for at in (0..n).step_by(V::LANES) {
-        // SAFETY: the caller's; what is not there is not written.
-        unsafe {
-            let (to, left) = (to.add(2 * at), 2 * (n - at));
-            let (a, b) = V::load(even.add(at)).interleave(V::load(odd.add(at)));
-            store_some::<T, V>(a, to, left);
-            store_some::<T, V>(b, to.wrapping_add(V::LANES), left.saturating_sub(V::LANES));
-        }
-    }
-}
-
-/// A register, or the `n` elements that there are.
-///
-/// # Safety
-/// There are so many.
-#[inline(always)]
-unsafe fn load_some<T: Packed, V: Register<T>>(from: *const T, n: usize) -> V {
-    // SAFETY: the caller's.
-    unsafe {
-        match n >= V::LANES {
-            true => <V as Lanes<T>>::load_from::<true>(from, n),
-            false => <V as Lanes<T>>::load_from::<false>(from, n),
-        }
-    }
-}
-
-/// A register, or the `n` elements that there are.
-///
-/// # Safety
-/// There are so many.
-#[inline(always)]
-unsafe fn store_some<T: Packed, V: Register<T>>(x: V, to: *mut T, n: usize) {
-    // SAFETY: the caller's.
-    unsafe {
-        if n >= V::LANES {
-            <V as Lanes<T>>::store_to::<true>(x, to, n)
-        } else if n > 0 {
-            <V as Lanes<T>>::store_to::<false>(x, to, n)
-        }
-    }
-}
-
-/// The sum of `n` dense numbers, in an order that depends on `n` alone.
-///
-/// # Safety
-/// There are so many.
-#[inline(always)]
-pub unsafe fn sum<V: Lanes<<V as Vector>::Scalar>>(dense: *const V::Scalar, n: usize) -> V::Scalar {
-    let full = n - n % V::LANES;
-    // SAFETY: the caller's.
-    unsafe {
-        let mut total = V::load_from::<false>(dense.add(full), n - full);
-        for i in (0..full).step_by(V::LANES) {
-            total = total.add(V::load(dense.add(i)));
-        }
-        total.reduce_sum()
-    }
-}
-
-/// The sum of `n` numbers that are `step` apart, in two parts that keep the error of long sums small.
-///
-/// # Safety
-/// There are so many.
-pub unsafe fn strided_sum<A: Float>(dense: *const A, n: usize, step: usize) -> A {
-    // SAFETY: the caller's.
-    unsafe {
-        if n > 16 {
-            let half = n / 2;
-            let first = strided_sum(dense, half, step);
-            return first + strided_sum(dense.add(half * step), n - half, step);
-        }
-        (0..n).fold(A::ZERO, |sum, i| sum + *dense.add(i * step))
     }
 }

@@ -1,17 +1,23 @@
 //! Channels-last images: the lanes of a register are channels, which are read and written where they lie.
 
 use super::call::{ImageView, PoolingCall};
-use super::plan::{PoolingUnit, Tile};
+use super::direct_window::DirectWindow;
+use super::plan::{PoolingPlan, PoolingUnit, Tile};
 use super::sizes::Pool;
-use super::window::{self, Window};
-use crate::simd::{Float, Isa, Lanes, MAX_LANES, Packed, Register, Vector};
+use super::sums::WeightSums;
+use super::window::{self, PART, is_nan};
+use crate::simd::{Float, Isa, Lanes, MAX_LANES, Packed, Vector};
 use crate::tensor::dtype::Direction;
+use crate::tensor::memory::{OutOfMemory, try_vec};
 use std::ops::Range;
+use std::ptr::null_mut;
 
-/// Whether all memory has its channels side by side, and no two windows write to one element of dx.
-pub fn is_possible(call: &PoolingCall, direction: Direction) -> bool {
+/// Whether windows are whole, all memory has its channels side by side, and no two windows write to one
+/// element of dx.
+pub fn is_possible(call: &PoolingCall, plan: &PoolingPlan, direction: Direction) -> bool {
     let adjacent = [Some(&call.x), Some(&call.y), call.dx.as_ref()];
-    adjacent.into_iter().flatten().all(|view| view.strides[0] == 1)
+    (plan.channels_last && plan.is_whole(&call.pool))
+        && adjacent.into_iter().flatten().all(|view| view.strides[0] == 1)
         && (direction == Direction::Forward || call.dx.is_none() || !call.pool.overlaps())
 }
 
@@ -25,7 +31,7 @@ pub struct DirectPooling<'a, T: Packed> {
     /// Of each place, from the first one of its window in x and in dx.
     offsets: Vec<(isize, isize)>,
     e: Vec<T::Acc>,
-    /// (place, channel of the unit), of a tile.
+    /// (place, channel of the unit), of [`PART`] windows.
     dw: Vec<T::Acc>,
 }
 
@@ -37,141 +43,99 @@ struct Pointers<T> {
     y: *mut T,
 }
 
-/// Some channels of one window.
-struct DirectWindow<'a, T: Packed, V, const FULL: bool, const PER_PLACE: bool> {
-    x: *const T,
-    dx: *mut T,
-    w: V,
-    all_w: *const T::Acc,
-    apart: usize,
-    dw: *mut T::Acc,
-    dw_apart: usize,
-    offsets: &'a [(isize, isize)],
-    e: *mut T::Acc,
-    /// How many channels there are, unless they fill the register.
-    n: usize,
-}
-
-impl<T: Packed, V: Register<T>, const FULL: bool, const PER_PLACE: bool> Window<V>
-    for DirectWindow<'_, T, V, FULL, PER_PLACE>
-{
-    const PER_PLACE: bool = PER_PLACE;
-
-    #[inline(always)]
-    fn places(&self) -> usize {
-        self.offsets.len()
-    }
-    #[inline(always)]
-    unsafe fn x(&self, p: usize) -> V {
-        // SAFETY: `p` is a place, where all windows have their channels.
-        unsafe {
-            let x = self.x.offset(self.offsets.get_unchecked(p).0);
-            <V as Lanes<T>>::load_from::<FULL>(x, self.n)
-        }
-    }
-    #[inline(always)]
-    unsafe fn w(&self, p: usize) -> V {
-        if !PER_PLACE {
-            return self.w;
-        }
-        // SAFETY: every place has all channels.
-        unsafe { <V as Lanes<T::Acc>>::load_from::<FULL>(self.all_w.add(p * self.apart), self.n) }
-    }
-    #[inline(always)]
-    fn memory(&self) -> *mut T::Acc {
-        self.e
-    }
-    #[inline(always)]
-    unsafe fn put_dx(&self, p: usize, dx: V) {
-        if !self.dx.is_null() {
-            // SAFETY: as for `x`.
-            unsafe {
-                let to = self.dx.offset(self.offsets.get_unchecked(p).1);
-                <V as Lanes<T>>::store_to::<FULL>(dx, to, self.n);
-            }
-        }
-    }
-    #[inline(always)]
-    unsafe fn put_dw(&self, p: usize, dw: V) {
-        // SAFETY: every place has whole registers.
-        unsafe {
-            let sum = self.dw.add(p * self.dw_apart);
-            V::load(sum).add(dw).store(sum);
-        }
-    }
-}
-
 impl<'a, T: Packed> DirectPooling<'a, T> {
-    pub fn new(unit: &PoolingUnit<'a, T::Acc>) -> Self {
+    pub fn try_new(unit: &PoolingUnit<'a, T::Acc>) -> Result<Self, OutOfMemory> {
         let (call, pool) = (unit.call, &unit.call.pool);
-        let offsets = (0..pool.places()).map(|p| {
+        let mut offsets = try_vec((0, 0), pool.places())?;
+        for (p, offsets) in offsets.iter_mut().enumerate() {
             let at = pool.place(p);
-            (call.x.place(at), call.dx.as_ref().map_or(0, |dx| dx.place(at)))
-        });
+            *offsets = (call.x.place(at), call.dx.as_ref().map_or(0, |dx| dx.place(at)));
+        }
         let backward = unit.direction == Direction::Backward;
         let lanes = unit.channels.len().next_multiple_of(MAX_LANES);
-        DirectPooling {
+        Ok(DirectPooling {
             call,
             pool,
             channels: unit.channels.clone(),
             direction: unit.direction,
             w: unit.w,
-            offsets: offsets.collect(),
-            e: vec![T::Acc::ZERO; pool.places() * MAX_LANES],
-            dw: vec![T::Acc::ZERO; if backward { pool.weights() * lanes } else { 0 }],
-        }
+            offsets,
+            e: try_vec(T::Acc::ZERO, if backward { pool.places() * MAX_LANES } else { 0 })?,
+            dw: try_vec(T::Acc::ZERO, if backward { pool.weights() * lanes } else { 0 })?,
+        })
     }
 
-    /// Outputs of a tile, or gradients, of which that of w is added to `sums`.
+    /// Outputs of a tile, or gradients, of which that of w is added to `sums`; whether something was too
+    /// large to be computed.
     ///
     /// # Safety
     /// The memory of the call is what it says, and the tile is one of the unit's.
     #[inline(always)]
-    pub unsafe fn run<I: Isa>(&mut self, tile: &Tile, sums: &mut [T::Acc]) {
+    pub unsafe fn run<I: Isa>(&mut self, tile: &Tile, sums: &mut WeightSums<T::Acc>) -> bool {
         // SAFETY: the caller's.
-        unsafe {
+        let beyond = unsafe {
             match (self.pool.places(), self.pool.per_place) {
-                (4, false) => self.run_as::<I, 4, false>(tile),
-                (_, false) => self.run_as::<I, 0, false>(tile),
-                (_, true) => self.run_as::<I, 0, true>(tile),
+                (4, false) => self.run_as::<I, 4, false>(tile, sums),
+                (_, false) => self.run_as::<I, 0, false>(tile, sums),
+                (_, true) => self.run_as::<I, 0, true>(tile, sums),
             }
-        }
-        if self.direction == Direction::Backward {
-            self.add_up(sums);
-        }
+        };
+        self.add_up(sums);
+        beyond
     }
 
     /// # Safety
     /// As for [`DirectPooling::run`].
     #[inline(always)]
-    unsafe fn run_as<I: Isa, const K: usize, const PER_PLACE: bool>(&mut self, tile: &Tile) {
+    unsafe fn run_as<I: Isa, const K: usize, const PER_PLACE: bool>(
+        &mut self,
+        tile: &Tile,
+        sums: &mut WeightSums<T::Acc>,
+    ) -> bool {
         let lanes = <T::Vector<I> as Vector>::LANES;
         let n = self.channels.len();
         let full = n - n % lanes;
-        let start = |view: &ImageView, at: [usize; 2]| {
-            let first = view.channel::<T>(self.pool, tile.image, self.channels.start);
-            first.wrapping_offset(view.place(at))
-        };
+        let mut check = T::Vector::<I>::splat(T::Acc::ZERO);
+        let (is_backward, mut windows) = (self.direction == Direction::Backward, 0);
+        let right = self.pool.stride[1] as isize;
+        let [x_step, y_step] = [self.call.x.strides[2] * right, self.call.y.strides[2]];
+        let dx_step = self.call.dx.as_ref().map_or(0, |dx| dx.strides[2] * right);
         for row in tile.rows.clone() {
-            for column in 0..self.pool.output()[1] {
-                let first = [row * self.pool.stride[0], column * self.pool.stride[1]];
-                let dx = self.call.dx.as_ref();
-                let at = Pointers {
-                    x: start(&self.call.x, first),
-                    dx: dx.map_or(std::ptr::null_mut(), |dx| start(dx, first)),
-                    y: start(&self.call.y, [row, column]),
-                };
+            let corner = [row * self.pool.stride[0], tile.columns.start * self.pool.stride[1]];
+            let mut at = Pointers {
+                x: self.start(&self.call.x, tile, corner),
+                dx: self.call.dx.as_ref().map_or(null_mut(), |dx| self.start(dx, tile, corner)),
+                y: self.start(&self.call.y, tile, [row, tile.columns.start]),
+            };
+            for _ in tile.columns.clone() {
                 // SAFETY: the caller's.
                 unsafe {
                     for c in (0..full).step_by(lanes) {
-                        self.some::<I, K, PER_PLACE, true>(at, c, lanes);
+                        check = self.some::<I, K, PER_PLACE, true>(at, c, lanes, check);
                     }
                     if full < n {
-                        self.some::<I, K, PER_PLACE, false>(at, full, n - full);
+                        check = self.some::<I, K, PER_PLACE, false>(at, full, n - full, check);
+                    }
+                }
+                at.x = at.x.wrapping_offset(x_step);
+                at.dx = at.dx.wrapping_offset(dx_step);
+                at.y = at.y.wrapping_offset(y_step);
+                if is_backward {
+                    windows += 1;
+                    if windows == PART {
+                        self.add_up(sums);
+                        windows = 0;
                     }
                 }
             }
         }
+        is_nan(check)
+    }
+
+    /// The unit's first channel of a row and column.
+    fn start(&self, view: &ImageView, tile: &Tile, at: [usize; 2]) -> *mut T {
+        let image = view.channel::<T>(self.pool, tile.image, self.channels.start);
+        image.wrapping_offset(view.place(at))
     }
 
     /// `n` channels of a window, from the unit's `c`-th.
@@ -184,7 +148,8 @@ impl<'a, T: Packed> DirectPooling<'a, T> {
         at: Pointers<T>,
         c: usize,
         n: usize,
-    ) {
+        check: T::Vector<I>,
+    ) -> T::Vector<I> {
         // SAFETY: the caller's.
         unsafe {
             let all_w = self.w.as_ptr().add(self.channels.start + c);
@@ -202,24 +167,25 @@ impl<'a, T: Packed> DirectPooling<'a, T> {
             };
             let y = at.y.add(c);
             if self.direction == Direction::Forward {
-                let output = window::output::<T::Vector<I>, _, K>(&window);
+                let (output, check) = window::output::<T::Vector<I>, _, K>(&window, check);
                 <T::Vector<I> as Lanes<T>>::store_to::<FULL>(output, y, n);
+                check
             } else {
                 let g = <T::Vector<I> as Lanes<T>>::load_from::<FULL>(y, n);
-                window::gradients::<T::Vector<I>, _, K>(&window, g);
+                window::gradients::<T::Vector<I>, _, K>(&window, g, check)
             }
         }
     }
 
-    /// Add the tile's gradients of w to those of the unit.
-    fn add_up(&mut self, sums: &mut [T::Acc]) {
+    /// Add the gradients of w of some windows to those of the unit.
+    #[inline(always)]
+    fn add_up(&mut self, sums: &mut WeightSums<T::Acc>) {
         let n = self.channels.len();
-        for (k, of_tile) in self.dw.chunks_exact_mut(n.next_multiple_of(MAX_LANES)).enumerate() {
-            let apart = sums.len() / self.pool.weights();
-            for (sum, of_tile) in sums[k * apart..].iter_mut().zip(&mut of_tile[..n]) {
-                *sum = *sum + *of_tile;
-                *of_tile = T::Acc::ZERO;
+        for (k, dw) in self.dw.chunks_exact_mut(n.next_multiple_of(MAX_LANES)).enumerate() {
+            if !sums.is_empty() {
+                sums.add(k, 0, &dw[..n]);
             }
+            dw.fill(T::Acc::ZERO);
         }
     }
 }

@@ -8,16 +8,25 @@ use std::ops::Range;
 
 /// Numbers in a tile's columns.
 const TILE: usize = 4096;
-/// Enough units to share among threads. Each has sums of its own for the gradient of w.
+/// Larger windows are worked on in pieces.
+const PLACES: usize = 1 << 14;
+/// Places of a piece.
+const PIECE: usize = 512;
+/// Enough units to share among threads. Each has sums of its own for the gradient of w …
 const UNITS: usize = 64;
+/// … unless these are more numbers than this.
+const SUMS: usize = 1 << 20;
 
-/// A unit is some channels of some images; a tile some rows of outputs of one of them.
+/// A unit is some channels of some images; a tile some outputs of one of them.
 #[derive(Clone, Copy)]
 pub struct PoolingPlan {
     /// Whether a tile's channels are innermost.
     pub channels_last: bool,
     pub channels: usize,
-    pub rows: usize,
+    /// Rows of a tile, and columns: all, unless these are many.
+    pub tile: [usize; 2],
+    /// Places of a window that are worked on at a time.
+    pub piece: usize,
     pub images: usize,
     /// Groups of channels and blocks of images.
     pub groups: usize,
@@ -29,16 +38,17 @@ pub struct PoolingUnit<'a, A> {
     pub call: &'a PoolingCall,
     pub plan: &'a PoolingPlan,
     pub direction: Direction,
-    /// (place, channel), or one number a channel, of all channels.
+    /// (place, channel), or one number a channel, of all channels; nothing where windows are in pieces.
     pub w: &'a [A],
     pub channels: Range<usize>,
     pub images: Range<usize>,
 }
 
-/// Rows of outputs of an image.
+/// Outputs of an image.
 pub struct Tile {
     pub image: usize,
     pub rows: Range<usize>,
+    pub columns: Range<usize>,
 }
 
 impl PoolingPlan {
@@ -59,17 +69,29 @@ impl PoolingPlan {
         let groups = pool.channels.div_ceil(channels);
         let fits = lanes / (width * channels);
         let rows = if !channels_last && channels > 1 { height } else { fits.clamp(1, height) };
+        // A row of outputs may be long.
+        let room = (16 * TILE / pool.places()).max(MAX_LANES);
+        let columns =
+            if width * channels > room && rows == 1 { (room / channels).max(1) } else { width };
+        let piece = if pool.places() > PLACES { PIECE } else { pool.places() };
         let total = pool.images();
-        let wanted = (UNITS / groups.max(1)).max(1);
+        let affordable = SUMS / (pool.weights() * pool.channels.max(1));
+        let wanted = (UNITS / groups.max(1)).min(affordable).max(1);
         let images = total.div_ceil(wanted).max(1);
-        PoolingPlan {
-            channels_last,
-            channels,
-            rows,
-            images,
-            groups,
-            blocks: total.div_ceil(images),
-        }
+        let blocks = total.div_ceil(images);
+        let tile = [rows, columns];
+        PoolingPlan { channels_last, channels, tile, piece, images, groups, blocks }
+    }
+
+    /// Whether a window is worked on all at once.
+    pub fn is_whole(&self, pool: &Pool) -> bool {
+        self.piece == pool.places()
+    }
+
+    /// The places that windows are worked on at.
+    pub fn pieces(&self, pool: &Pool) -> impl Iterator<Item = Range<usize>> + use<> {
+        let (places, piece) = (pool.places(), self.piece);
+        (0..places).step_by(piece).map(move |p| p..(p + piece).min(places))
     }
 
     pub fn units(&self) -> usize {
@@ -84,8 +106,15 @@ impl PoolingPlan {
     }
 
     pub fn tiles(&self, pool: &Pool, image: usize) -> impl Iterator<Item = Tile> + use<> {
-        let (height, rows) = (pool.output()[0], self.rows);
-        let ends = move |first: usize| (first + rows).min(height);
-        (0..height).step_by(rows).map(move |first| Tile { image, rows: first..ends(first) })
+        let ([height, width], [rows, columns]) = (pool.output(), self.tile);
+        let range = |first: usize, step: usize, end: usize| first..(first + step).min(end);
+        (0..height).step_by(rows).flat_map(move |row| {
+            let rows = range(row, rows, height);
+            (0..width).step_by(columns).map(move |column| Tile {
+                image,
+                rows: rows.clone(),
+                columns: range(column, columns, width),
+            })
+        })
     }
 }

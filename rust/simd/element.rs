@@ -33,6 +33,7 @@ pub trait Float:
     const EXP2_COEFFICIENTS: &'static [Self];
 
     fn from_f64(x: f64) -> Self;
+    fn to_f64(self) -> f64;
     fn exp(self) -> Self;
     fn exp2(self) -> Self;
     /// `self · b + c`, in one rounding where the target has an instruction for it.
@@ -69,6 +70,10 @@ macro_rules! float {
             #[inline(always)]
             fn from_f64(x: f64) -> Self {
                 x as $type
+            }
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                self.into()
             }
             #[inline(always)]
             fn exp(self) -> Self {

@@ -65,24 +65,54 @@ pub struct Scratch {
 unsafe impl Send for Scratch {}
 unsafe impl Sync for Scratch {}
 
+/// Memory for scratch could not be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfMemory;
+
+impl std::fmt::Display for OutOfMemory {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("not enough memory for scratch")
+    }
+}
+
+impl std::error::Error for OutOfMemory {}
+
+/// `n` copies of `value`.
+pub fn try_vec<T: Copy>(value: T, n: usize) -> Result<Vec<T>, OutOfMemory> {
+    let mut list = Vec::new();
+    list.try_reserve_exact(n).map_err(|_| OutOfMemory)?;
+    list.resize(n, value);
+    Ok(list)
+}
+
 impl Scratch {
     pub fn zeroed(bytes: usize) -> Scratch {
-        Self::from(alloc_zeroed, bytes)
+        Self::try_zeroed(bytes).unwrap_or_else(|_| handle_alloc_error(Self::layout(bytes)))
     }
 
     /// Memory that holds anything until it is written.
     pub fn unset(bytes: usize) -> Scratch {
+        Self::try_unset(bytes).unwrap_or_else(|_| handle_alloc_error(Self::layout(bytes)))
+    }
+
+    pub fn try_zeroed(bytes: usize) -> Result<Scratch, OutOfMemory> {
+        Self::from(alloc_zeroed, bytes)
+    }
+
+    /// Memory that holds anything until it is written.
+    pub fn try_unset(bytes: usize) -> Result<Scratch, OutOfMemory> {
         Self::from(alloc, bytes)
     }
 
-    fn from(allocate: unsafe fn(Layout) -> *mut u8, bytes: usize) -> Scratch {
-        let layout = Layout::from_size_align(bytes.max(64), 64).expect("scratch fits in memory");
+    fn layout(bytes: usize) -> Layout {
+        Layout::from_size_align(bytes.max(64), 64).expect("scratch fits in memory")
+    }
+
+    fn from(allocate: unsafe fn(Layout) -> *mut u8, bytes: usize) -> Result<Scratch, OutOfMemory> {
+        let layout = Layout::from_size_align(bytes.max(64), 64).map_err(|_| OutOfMemory)?;
         // SAFETY: the size is not zero.
         let p = unsafe { allocate(layout) };
-        if p.is_null() {
-            handle_alloc_error(layout);
-        }
-        Scratch { p, layout }
+        if p.is_null() { Err(OutOfMemory) } else { Ok(Scratch { p, layout }) }
     }
 
     pub fn as_ptr<T>(&self) -> *mut T {

@@ -1,28 +1,10 @@
 //! Pooling on every instruction set, against the reference.
 
+use super::pooling_case::{Case, run};
 use super::pooling_reference::expected;
-use ewa_rs::pooling::{ImageView, Pool, PoolingCall};
+use ewa_rs::pooling::Pool;
 use ewa_rs::simd::Simd;
-use ewa_rs::tensor::dtype::{DType, Direction};
-
-struct Case {
-    pool: Pool,
-    channels_last: bool,
-}
-
-/// Output and gradients of x and w.
-#[derive(Debug, PartialEq)]
-struct Results<T>([Vec<T>; 3]);
-
-fn strides(
-    [_, channels, height, width]: [usize; 4],
-    channels_last: bool,
-) -> (Vec<isize>, [isize; 3]) {
-    let [channels, height, width] = [channels, height, width].map(|n| n as isize);
-    let last = [1, width * channels, channels];
-    let first = [height * width, width, 1];
-    (vec![channels * height * width], if channels_last { last } else { first })
-}
+use ewa_rs::tensor::dtype::DType;
 
 /// x, the gradient of y, and w.
 fn operands<T: From<f32>>(pool: &Pool) -> [Vec<T>; 3] {
@@ -33,40 +15,6 @@ fn operands<T: From<f32>>(pool: &Pool) -> [Vec<T>; 3] {
     let x = draw(images * pool.image[0] * pool.image[1]);
     let g = draw(images * pool.output()[0] * pool.output()[1]);
     [x, g, draw(pool.weights() * pool.channels)]
-}
-
-fn run<T: Copy + From<f32>>(case: &Case, dtype: DType, simd: Simd) -> Results<T> {
-    let pool = &case.pool;
-    let shape = [pool.images(), pool.channels, pool.image[0], pool.image[1]];
-    let [rows, columns] = pool.output();
-    let out = [shape[0], shape[1], rows, columns];
-    let [mut x, mut g, mut w] = operands::<T>(pool);
-    let nothing = T::from(f32::NAN);
-    let (mut y, mut dx, mut dw) =
-        (vec![nothing; g.len()], vec![nothing; x.len()], vec![nothing; w.len()]);
-    let maps = |data: &mut Vec<T>, shape| {
-        let (lead, strides) = strides(shape, case.channels_last);
-        ImageView { data: data.as_mut_ptr().cast(), lead, strides }
-    };
-    let of_w = |data: &mut Vec<T>| {
-        let [height, width] = pool.kernel.map(|n| n as isize);
-        let strides = if pool.per_place { [height * width, width, 1] } else { [1, 0, 0] };
-        ImageView { data: data.as_mut_ptr().cast(), lead: Vec::new(), strides }
-    };
-    let mut call = PoolingCall {
-        pool: pool.clone(),
-        dtype,
-        x: maps(&mut x, shape),
-        w: of_w(&mut w),
-        y: maps(&mut y, out),
-        dx: None,
-        dw: None,
-    };
-    unsafe { call.run(Direction::Forward, simd) };
-    call.y = maps(&mut g, out);
-    (call.dx, call.dw) = (Some(maps(&mut dx, shape)), Some(of_w(&mut dw)));
-    unsafe { call.run(Direction::Backward, simd) };
-    Results([y, dx, dw])
 }
 
 fn cases() -> Vec<Case> {
@@ -96,8 +44,8 @@ fn check<T: Copy + From<f32> + Into<f64>>(dtype: DType, tolerance: f64) {
     for case in cases() {
         let exact = expected(&case.pool, case.channels_last, operands(&case.pool));
         for simd in Simd::available() {
-            let got = run::<T>(&case, dtype, simd);
-            for (which, (got, exact)) in got.0.iter().zip(&exact).enumerate() {
+            let got = run(&case, dtype, operands::<T>(&case.pool), simd).expect("there is memory");
+            for (which, (got, exact)) in got.iter().zip(&exact).enumerate() {
                 for (i, (&got, &exact)) in got.iter().zip(exact).enumerate() {
                     let got: f64 = got.into();
                     // Sums over the images and windows are of the order of 1000 terms of order 1.

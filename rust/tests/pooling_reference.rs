@@ -37,7 +37,11 @@ pub fn expected(pool: &Pool, channels_last: bool, [x, g, w]: [Vec<f64>; 3]) -> [
                 let weight = |p: usize| if pool.per_place { c * pool.places() + p } else { c };
                 let window: Vec<f64> = places.iter().map(|&i| x[i]).collect();
                 let a = softmax((0..window.len()).map(|p| w[weight(p)] * window[p]).collect());
-                let average: f64 = a.iter().zip(&window).map(|(a, x)| a * x).sum();
+                // From the element of the largest weight on: exact where the others are like it, or nothing.
+                let most = (1..a.len()).fold(0, |most, p| if a[p] > a[most] { p } else { most });
+                let from = window[most];
+                let average =
+                    from + a.iter().zip(&window).map(|(a, x)| a * (x - from)).sum::<f64>();
                 let output = outputs.at(image, c, at);
                 y[output] = average;
                 for (p, (&i, &a)) in places.iter().zip(&a).enumerate() {

@@ -255,6 +255,56 @@ def test_sixteen_bits_are_summed_in_float32(backend: str, dtype: torch.dtype) ->
     torch.testing.assert_close(dx[0, 5:-5, 5:-5], torch.ones(90, 90, dtype=dtype), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("kind", ["numpy", "rust"])
+@pytest.mark.parametrize("size", [28, 224, 1024])
+@pytest.mark.parametrize("last", [False, True])
+def test_large_windows_are_as_exact_as_small_ones(kind: str, size: int, last: bool) -> None:
+    eps = np.finfo(np.float32).eps
+    noise = np.random.standard_normal((2, size, size)).astype("f4")
+    for x in (np.full_like(noise, 0.1), 100 + noise):
+        x = np.moveaxis(np.moveaxis(x, 0, -1).copy(), -1, 0) if last else x
+        y = pooled(kind, x, np.zeros(2, "f4"))[:, 0, 0]
+        np.testing.assert_allclose(y, x.mean((1, 2), dtype="f8"), rtol=8 * eps)
+
+
+@pytest.mark.parametrize("window", [{}, {"kernel_size": 2}], ids=["whole", "many"])
+def test_gradients_of_w_over_a_million_elements(window: Any) -> None:
+    x, w = torch.rand(1, 1, 1024, 1024), torch.ones(1, requires_grad=True)
+    y = elementwise_attention_pool2d(x, w, **window, backend="rust")
+    (dw,) = torch.autograd.grad(y.sum(), w)
+    leaf = w.detach().double().requires_grad_()
+    exact = elementwise_attention_pool2d(x.double(), leaf, **window, backend="torch")
+    (expected,) = torch.autograd.grad(exact.sum(), leaf)
+    torch.testing.assert_close(dw, expected.float(), rtol=2e-6, atol=0)
+
+
+@pytest.mark.parametrize("kind", ["numpy", "rust"])
+@pytest.mark.parametrize(("value", "weight"), [(1e38, 0), (3e38, 1), (-3e38, 2), (2, 3e38)])
+@pytest.mark.parametrize("channels", [1, 16])
+def test_large_numbers_have_finite_averages(
+    kind: str, value: float, weight: float, channels: int
+) -> None:
+    x = np.full((4, 4, channels), value, "f4")
+    for images in (np.moveaxis(x, -1, 0), np.moveaxis(x, -1, 0).copy()):
+        y = pooled(kind, images, np.full(channels, weight, "f4"), kernel_size=2)
+        np.testing.assert_array_equal(y, np.full((channels, 2, 2), np.float32(value)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_large_numbers_have_finite_gradients(dtype: torch.dtype) -> None:
+    x = torch.full((1, 2, 2), 3e38, dtype=dtype)
+    x[0, 1, 1] = -3e38
+    w = torch.ones(1, dtype=dtype, requires_grad=True)
+    x.requires_grad_()
+    y = elementwise_attention_pool2d(x, w, backend="rust")
+    dx, dw = torch.autograd.grad(y.sum(), (x, w))
+    assert y.item() == x[0, 0, 0].item()
+    torch.testing.assert_close(
+        dx.flatten().float(), torch.tensor([1, 1, 1, 0]) / 3, rtol=4e-3, atol=0
+    )
+    assert dw.item() == 0
+
+
 def test_mixed_floats_promote() -> None:
     x, w = np.ones((1, 2, 2), np.float16), np.ones(1)
     assert elementwise_attention_pool2d(x, w).dtype == np.float64

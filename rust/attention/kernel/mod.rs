@@ -14,5 +14,6 @@ pub mod rows;
 pub mod saved;
 pub mod short;
 pub mod stats;
-pub mod sums;
 pub mod work;
+
+pub use crate::simd::sums;
