@@ -2,7 +2,6 @@
 
 pub mod attention;
 pub mod bandwidth;
-pub mod definition;
 pub mod ops;
 pub mod pooling;
 pub mod simd;

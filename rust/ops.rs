@@ -1,8 +1,8 @@
 //! The table of ops.
 
 use crate::attention::ops::{elementwise_attention, elementwise_self_attention};
-use crate::definition::Definition;
 use crate::pooling::elementwise_attention_pool2d;
+use crate::tensor::definition::Definition;
 
 pub const OPS: &[&Definition] = &[
     &elementwise_attention::DEFINITION,

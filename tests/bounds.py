@@ -136,8 +136,7 @@ def unreduced_bounds(
 
 
 def pool_bounds(
-    x: Array,
-    w: Array,
+    operands: Arrays,
     grad: Array,
     *,
     eps: float,
@@ -150,8 +149,9 @@ def pool_bounds(
     A score w · x in base 2 is two roundings, and the difference to the largest one is another;
     everything else is as above.
     """
-    shape, (x, w, kernel, step) = w.shape, prepared(x, w, kernel_size, stride)
-    bounds = {"y": np.zeros(grad.shape), "x": np.zeros(x.shape)}
+    shape = operands["w"].shape
+    x, w, kernel, step = prepared(operands["x"], operands["w"], kernel_size, stride)
+    bounds = {"output": np.zeros(grad.shape), "x": np.zeros(x.shape)}
     dw = np.zeros((*x.shape[:-2], *kernel))
     for index, window in windows(x.shape, kernel, step):
         part, g = x[window], np.abs(grad[index])[..., None, None]
@@ -164,7 +164,7 @@ def pool_bounds(
         a_error = a * relative + tiny
         y_error = (a_error * size).sum((-2, -1), keepdims=True) + tiny
         y = (a * part).sum((-2, -1), keepdims=True)
-        bounds["y"][index] = y_error[..., 0, 0]
+        bounds["output"][index] = y_error[..., 0, 0]
         off = np.abs(part - y)
         off_error = eps * (size + np.abs(y)) + y_error
         factor = 1 + np.abs(w) * off

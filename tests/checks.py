@@ -8,7 +8,6 @@ torch through the Rust kernels and torch through PyTorch operations; outputs and
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from tests.registry import Op
+from tests.registry import Op, listed
 from tests.strategies import Example
 
 Array = npt.NDArray[Any]
 BACKENDS = ("rust", "torch")
+OUTPUTS = ("output", "weights")  # as expectations and bounds call them
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def check_op(op: Op, example: Example) -> None:
         check_numpy(op, example, expected, limits)
     for backend in BACKENDS:
         check_torch(op, example, expected, limits, backend)
-    if example.finite and example.grad.size and slice_length(example) <= 128:
+    if example.finite and example.grad.size and example.slice_length <= 128:
         # SDPA multiplies query and keys by the root of the scale each: a few more roundings.
         double = TOLERANCES["float64"]
         check_dot_product(op, example, expected, bounds(4 * double.eps, double.tiny))
@@ -142,24 +142,21 @@ def expectations(
 ) -> tuple[dict[str, Array], Callable[[float, float], dict[str, Array]]]:
     """Outputs and gradients by the formula, and how far from them a precision may be."""
     operands = {name: wide(x) for name, x in example.operands.items()}
-    grads = (wide(example.grad), wide(example.grad_weights))
-    options = {**example.options, "mask": None if example.mask is None else wide(example.mask)}
+    grads = [wide(grad) for grad in example.grads]
+    options = dict(example.options)
+    if example.mask is not None:
+        options["mask"] = wide(example.mask)
 
     def bounds(eps: float, tiny: float) -> dict[str, Array]:
         with np.errstate(all="ignore"):
             return op.bounds(operands, *grads, eps=eps, tiny=tiny, **options)
 
-    y, a = op.call(op.reference, operands, **options)
     named = {n: operands[n] for n in op.optional if n in operands}
     required = (operands[n] for n in op.operands)
-    expected = {"output": y, "weights": a}
+    outputs = listed(op.call(op.reference, operands, **options))
+    expected = dict(zip(OUTPUTS, outputs, strict=False))
     expected |= op.reference_grad(*required, *grads, **named, **options)
     return expected, bounds
-
-
-def slice_length(example: Example) -> int:
-    axes = (example.axis,) if isinstance(example.axis, int) else example.axis
-    return math.prod(example.shape[a] for a in axes)
 
 
 def check_numpy(
@@ -167,14 +164,14 @@ def check_numpy(
 ) -> None:
     """Outputs of the NumPy path: values, type, and inputs left alone."""
     before = copy.deepcopy((example.operands, example.mask))
-    y, a = op(example.operands, **example.options, return_weights=True)
+    outputs = op.outputs(example.operands, **example.options)
     alone = op(example.operands, **example.options)
-    for name, got in (("output", y), ("weights", a), ("output", alone)):
+    for name, got in (*zip(OUTPUTS, outputs, strict=False), ("output", alone)):
         what = f"{op.name} numpy {example.dtype} {name}"
         assert type(got) is np.ndarray, f"{what}: {type(got)}"
         assert got.dtype == np.dtype(example.dtype), f"{what}: dtype {got.dtype}"
         assert_close(got, expected[name], bounds[name], TOLERANCES[example.dtype], what)
-    np.testing.assert_array_equal(y, alone, "return_weights changed the output")
+    np.testing.assert_array_equal(outputs[0], alone, "a request changed the output")
     np.testing.assert_equal((example.operands, example.mask), before, "an input was modified")
 
 
@@ -190,10 +187,10 @@ def check_dot_product(
             leaves["mask"] = options["mask"] = options["mask"].double()
     for x in leaves.values():
         x.requires_grad_()
-    outputs = op.call(op.dot_product_reference, leaves, **options)
-    given = [torch.from_numpy(g.astype(float)) for g in (example.grad, example.grad_weights)]
+    outputs = listed(op.call(op.dot_product_reference, leaves, **options))
+    given = [torch.from_numpy(g.astype(float)) for g in example.grads]
     grads = torch.autograd.grad(outputs, list(leaves.values()), given)
-    results = zip(("output", "weights", *leaves), (*outputs, *grads), strict=True)
+    results = zip((*OUTPUTS[: len(outputs)], *leaves), (*outputs, *grads), strict=True)
     for name, got in results:
         what = f"{op.name} dot-product {name}"
         assert_close(got, expected[name], bounds[name], TOLERANCES["float64"], what)
@@ -211,13 +208,11 @@ def check_torch(
     before = {n: x.clone() for n, x in leaves.items()}
     for x in leaves.values():
         x.requires_grad_()
-    outputs = op(tensors, **options, return_weights=True, backend=backend)
-    grads = torch.autograd.grad(
-        outputs,
-        list(leaves.values()),
-        [to_torch(example.grad, example.dtype), to_torch(example.grad_weights, example.dtype)],
-    )
-    results = dict(zip(("output", "weights", *leaves), (*outputs, *grads), strict=True))
+    outputs = op.outputs(tensors, **options, backend=backend)
+    given = [to_torch(grad, example.dtype) for grad in example.grads]
+    grads = torch.autograd.grad(outputs, list(leaves.values()), given)
+    names = (*OUTPUTS[: len(outputs)], *leaves)
+    results = dict(zip(names, (*outputs, *grads), strict=True))
     for name, got in results.items():
         kind = "gradient of " if name in leaves else ""
         what = f"{op.name} {backend} {example.dtype} {kind}{name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,11 +32,12 @@ class Example:
     dtype: str
     operands: dict[str, Array]
     grad: Array
-    grad_weights: Array
+    grad_weights: Array | None = None
     axis: Any = -1
     scale: float | None = None
     mask: Array | None = None
     values: str = "normal"
+    window: dict[str, Any] | None = None  # of a pooling, which has neither axis nor scale nor mask
 
     def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
         """For hypothesis: what matters of a failing example, not all its numbers."""
@@ -48,7 +50,22 @@ class Example:
 
     @property
     def options(self) -> dict[str, Any]:
+        if self.window is not None:
+            return self.window
         return {"axis": self.axis, "scale": self.scale, "mask": self.mask}
+
+    @property
+    def grads(self) -> list[Array]:
+        """The gradients of the outputs."""
+        return [self.grad] if self.grad_weights is None else [self.grad, self.grad_weights]
+
+    @property
+    def slice_length(self) -> int:
+        """How many elements the softmax goes over."""
+        if self.window is not None:
+            return math.prod(self.window["kernel_size"] or self.operands["x"].shape[-2:])
+        axes = (self.axis,) if isinstance(self.axis, int) else self.axis
+        return math.prod(self.shape[a] for a in axes)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -68,6 +85,8 @@ def examples(
     draw: st.DrawFn, op: Op, values: Sequence[str] = VALUES, dtypes: Sequence[str] = DTYPES
 ) -> Example:
     """One call of `op`, with all its arguments."""
+    if not op.has("axes"):
+        return draw(pooling_examples(values, dtypes))
     shape, axes = draw(shapes_and_axes())
     dtype = draw(st.sampled_from(dtypes))
     kind = draw(st.sampled_from(values))
@@ -93,6 +112,55 @@ def examples(
         mask=None if mask is None else lay_out(draw(st.sampled_from(LAYOUTS)), mask),
         values=kind,
     )
+
+
+@st.composite
+def pooling_examples(
+    draw: st.DrawFn, values: Sequence[str] = VALUES, dtypes: Sequence[str] = DTYPES
+) -> Example:
+    """One call of attention pooling: images, windows, some of the arrays in an odd order."""
+    image = [draw(st.sampled_from([1, 2, 3, 4, 7, 14, 17, 33])) for _ in range(2)]
+    lead = draw(st.sampled_from([(), (1,), (3,), (2, 2), (0,)]))
+    channels = draw(st.sampled_from([1, 2, 5, 16, 33, 0]))
+    window: dict[str, Any] = {"kernel_size": None, "stride": None}
+    if draw(st.booleans()):
+        window["kernel_size"] = tuple(draw(st.sampled_from([2, 1, 3, 5])) for _ in image)
+        window["kernel_size"] = tuple(map(min, window["kernel_size"], image))
+        if draw(st.booleans()):
+            window["stride"] = tuple(draw(st.integers(1, 4)) for _ in image)
+    kernel = window["kernel_size"] or tuple(image)
+    dtype = draw(st.sampled_from(dtypes))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+
+    def array(size: tuple[int, ...], kind: str) -> Array:
+        drawn = rounded(numbers(rng, kind, size, 100, dtype), dtype)
+        return lay_out(draw(st.sampled_from(LAYOUTS)), drawn)
+
+    kind = draw(st.sampled_from(values))
+    x = array((*lead, channels, *image), kind)
+    if draw(st.booleans()):  # channels last
+        x = np.moveaxis(np.moveaxis(x, -3, -1).copy(), -1, -3)
+    w = array((channels, *(kernel if draw(st.booleans()) else ())), "normal")
+    step = window["stride"] or kernel
+    out = [(n - k) // s + 1 for n, k, s in zip(image, kernel, step, strict=True)]
+    grad = array((*lead, channels, *out), "normal")
+    return Example(dtype, {"x": x, "w": w}, grad, values=kind, window=window)
+
+
+def full_example(op: Op, shape: tuple[int, ...], dtype: str = "float32", **options: Any) -> Example:
+    """Operands that are all of the full shape; images for a pooling, which pools them whole."""
+    rng = np.random.default_rng(0)
+
+    def draw(size: tuple[int, ...]) -> Array:
+        return rounded(rng.normal(size=size), dtype)
+
+    if op.has("axes"):
+        operands = {n: draw(shape) for n in (*op.operands, *op.optional)}
+        return Example(dtype, operands, draw(shape), draw(shape), **options)
+    shape = (1,) * (3 - len(shape)) + shape
+    operands = {"x": draw(shape), "w": draw(shape[-3:-2])}
+    window = {"kernel_size": None, "stride": None}
+    return Example(dtype, operands, draw((*shape[:-2], 1, 1)), window=window)
 
 
 @st.composite

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.registry import OPS, Op
+from tests.registry import ALONG_SLICES, Op
 
 import ewa_rs
 
-every_op = pytest.mark.parametrize("op", OPS.values(), ids=OPS)
+every_op = pytest.mark.parametrize("op", ALONG_SLICES.values(), ids=ALONG_SLICES)
 
 
 @pytest.fixture(autouse=True)

@@ -32,13 +32,12 @@ if TYPE_CHECKING:
     from ewa_rs import nn as nn
     from ewa_rs import pretrained as pretrained
     from ewa_rs import training as training
-    from ewa_rs.ops._library import decompositions as decompositions
+    from ewa_rs.ops.torch import decompositions as decompositions
 else:  # where a type checker saw this function, it would take any name for one of the package
 
     def __getattr__(name: str) -> Any:
         if name == "decompositions":
-            import_module("ewa_rs.nn")  # every op is registered
-            return import_module("ewa_rs.ops._library").decompositions
+            return import_module("ewa_rs.ops.torch").decompositions
         if name in _LAZY:
             return import_module(f"ewa_rs.{name}")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

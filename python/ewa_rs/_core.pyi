@@ -35,47 +35,31 @@ __version__: str
 
 @final
 class Input:
-    @property
-    def name(self) -> str: ...
-    @property
-    def optional(self) -> bool: ...
-    @property
-    def is_mask(self) -> bool: ...
-    @property
-    def differentiable(self) -> bool: ...
+    name: str
+    optional: bool
+    is_mask: bool
+    differentiable: bool
 
 @final
 class Setting:
-    @property
-    def name(self) -> str: ...
-    @property
-    def schema(self) -> str: ...
-    @property
-    def default(self) -> bool | tuple[int, ...] | None: ...
+    name: str
+    schema: str
+    default: bool | tuple[int, ...] | None
 
 @final
 class Output:
-    @property
-    def name(self) -> str: ...
-    @property
-    def gradient(self) -> str | None: ...
-    @property
-    def requested_by(self) -> str | None: ...
-    @property
-    def saved(self) -> bool: ...
+    name: str
+    gradient: str | None
+    requested_by: str | None
+    saved: bool
 
 @final
 class Definition:
-    @property
-    def name(self) -> str: ...
-    @property
-    def inputs(self) -> tuple[Input, ...]: ...
-    @property
-    def settings(self) -> tuple[Setting, ...]: ...
-    @property
-    def outputs(self) -> tuple[Output, ...]: ...
-    @property
-    def eager(self) -> bool: ...
+    name: str
+    inputs: tuple[Input, ...]
+    settings: tuple[Setting, ...]
+    outputs: tuple[Output, ...]
+    eager: bool
 
 OPS: tuple[Definition, ...]
 
@@ -84,99 +68,109 @@ def get_num_threads() -> int: ...
 def simd() -> str: ...
 def available_simd() -> list[str]: ...
 def stream(reads: Sequence[Any], writes: Sequence[Any]) -> None: ...
+
+_Operands = tuple[Any, ...]
+_Tensors = Sequence[torch.Tensor | None]
+_Axis = int | Sequence[int]
+
 def elementwise_attention(
-    q: Any,
-    k: Any,
-    v: Any,
-    axis: int | Sequence[int],
+    operands: _Operands,
+    axis: _Axis,
     scale: float | None = None,
     mask: Any = None,
     out: Any = None,
     return_weights: bool = False,
 ) -> Any: ...
 def elementwise_self_attention(
-    x: Any,
-    w_q: Any,
-    w_k: Any,
-    w_v: Any,
-    b_q: Any,
-    b_k: Any,
-    b_v: Any,
-    axis: int | Sequence[int],
+    operands: _Operands,
+    axis: _Axis,
     scale: float | None = None,
     mask: Any = None,
     out: Any = None,
     return_weights: bool = False,
 ) -> Any: ...
 
-_Tensors = Sequence[torch.Tensor | None]
-
 @final
 class EagerCall:
+    outputs: tuple[torch.Tensor, ...] | None
     settings: tuple[list[int], float, bool]
-    def forward(self, inputs: _Tensors) -> Any: ...
+    def forward(self, inputs: _Tensors) -> tuple[torch.Tensor, ...]: ...
     def backward(
         self,
         inputs: _Tensors,
         wanted: Sequence[bool],
         grad_y: torch.Tensor | None,
         grad_a: torch.Tensor | None,
-    ) -> _Tensors | None: ...
+    ) -> tuple[torch.Tensor | None, ...] | None: ...
     def statistics(self) -> torch.Tensor: ...
 
 def elementwise_attention_eager(
-    inputs: _Tensors,
+    operands: _Tensors,
     mask: torch.Tensor | None,
-    axis: int | Sequence[int],
+    axis: _Axis,
     scale: float | None,
     residual: bool,
     return_weights: bool,
-    cast: bool,
     out: torch.Tensor | None,
-) -> Any: ...
+    *,
+    cast: bool = False,
+) -> EagerCall | None: ...
 def elementwise_self_attention_eager(
-    inputs: _Tensors,
+    operands: _Tensors,
     mask: torch.Tensor | None,
-    axis: int | Sequence[int],
+    axis: _Axis,
     scale: float | None,
     residual: bool,
     return_weights: bool,
-    cast: bool,
     out: torch.Tensor | None,
-) -> Any: ...
+    *,
+    cast: bool = False,
+) -> EagerCall | None: ...
 def elementwise_attention_forward(
-    inputs: _Tensors, axes: Sequence[int], scale: float, residual: bool, outputs: _Tensors
-) -> None: ...
+    inputs: _Tensors,
+    axes: Sequence[int],
+    scale: float | None,
+    residual: bool,
+    return_weights: bool,
+) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]: ...
+def elementwise_self_attention_forward(
+    inputs: _Tensors,
+    axes: Sequence[int],
+    scale: float | None,
+    residual: bool,
+    return_weights: bool,
+) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]: ...
 def elementwise_attention_backward(
     inputs: _Tensors,
     axes: Sequence[int],
-    scale: float,
+    scale: float | None,
     residual: bool,
-    saved: _Tensors,
-    gradients: _Tensors,
-) -> None: ...
-def elementwise_self_attention_forward(
-    inputs: _Tensors, axes: Sequence[int], scale: float, residual: bool, outputs: _Tensors
-) -> None: ...
+    grad_y: torch.Tensor,
+    grad_a: torch.Tensor | None,
+    statistics: torch.Tensor,
+    wanted: Sequence[bool],
+) -> list[torch.Tensor | None]: ...
 def elementwise_self_attention_backward(
     inputs: _Tensors,
     axes: Sequence[int],
-    scale: float,
+    scale: float | None,
     residual: bool,
-    saved: _Tensors,
-    gradients: _Tensors,
-) -> None: ...
+    grad_y: torch.Tensor,
+    grad_a: torch.Tensor | None,
+    statistics: torch.Tensor,
+    wanted: Sequence[bool],
+) -> list[torch.Tensor | None]: ...
 
 _Pair = Sequence[int] | None
 
-def elementwise_attention_pool2d(x: Any, w: Any, kernel_size: _Pair, stride: _Pair) -> Any: ...
+def elementwise_attention_pool2d(operands: _Operands, kernel_size: _Pair, stride: _Pair) -> Any: ...
 def elementwise_attention_pool2d_forward(
-    inputs: Sequence[torch.Tensor], kernel_size: _Pair, stride: _Pair, y: torch.Tensor
-) -> None: ...
+    inputs: Sequence[torch.Tensor], kernel_size: Sequence[int], stride: Sequence[int]
+) -> tuple[torch.Tensor]: ...
 def elementwise_attention_pool2d_backward(
     inputs: Sequence[torch.Tensor],
-    kernel_size: _Pair,
-    stride: _Pair,
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
     grad: torch.Tensor,
-    gradients: _Tensors,
-) -> None: ...
+    wanted: Sequence[bool],
+) -> list[torch.Tensor | None]: ...

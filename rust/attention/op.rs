@@ -1,8 +1,8 @@
 //! What an op is to the kernels: its scores, values and gradients, and the numbers of its operands.
 
 use crate::attention::block::Block;
-use crate::definition::{Output, Setting, Value};
 use crate::simd::{Element, Float, Packed, Register, Vector};
+use crate::tensor::definition::{Output, Setting, Value};
 
 /// An op: how scores and values come from its inputs, and the inputs' gradients from theirs.
 ///

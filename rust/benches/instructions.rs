@@ -79,6 +79,7 @@ impl Bench {
                 operands: self.operands.clone(),
             },
         };
-        call.run(direction, simd);
+        // SAFETY: the operands are arrays of that type and shape, each with memory of its own.
+        unsafe { call.run(direction, simd) };
     }
 }

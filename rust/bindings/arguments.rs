@@ -1,47 +1,49 @@
 //! Checks of arguments that arrays and tensors share, and their messages.
 
 use super::view::View;
-use crate::attention::call::Call;
-use crate::attention::dispatch::DynamicCall;
-use crate::attention::layout::MAX_OPERANDS;
-use crate::attention::op::OpName;
-use crate::attention::op::{GRADIENTS, Y};
-use crate::definition::Input;
+use crate::tensor::definition::{Input, InputKind};
 use crate::tensor::dims::Dims;
-use crate::tensor::dtype::{DType, Direction};
-use crate::tensor::operand::Operand;
+use crate::tensor::dtype::DType;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyTuple};
 
-/// A shape as Python writes it.
-pub fn tuple(shape: &[usize]) -> String {
-    match shape {
-        [n] => format!("({n},)"),
-        _ => format!("({})", shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
+/// A shape, or a list of numbers, as Python writes it.
+pub fn tuple<T: ToString>(list: &[T]) -> String {
+    match list {
+        [n] => format!("({},)", n.to_string()),
+        _ => format!("({})", list.iter().map(T::to_string).collect::<Vec<_>>().join(", ")),
     }
 }
 
-/// What there is of each input; no op has more.
-pub type Inputs<T> = [Option<T>; Y];
+pub fn check_count(found: usize, expected: usize) -> PyResult<()> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(PyValueError::new_err(format!("inputs: expected {expected} (or None), got {found}")))
+}
 
-/// The common shape of the `views` that are there by NumPy's rules.
-pub fn broadcast_shape(inputs: &[Input], views: &[Option<View>]) -> PyResult<Vec<usize>> {
-    let ndim = views.iter().flatten().map(|view| view.shape.len()).max().unwrap_or(0);
+/// The common shape of the `views` that are there, but for the mask, by NumPy's rules.
+pub fn broadcast_shape<T: AsRef<View>>(
+    inputs: &[Input],
+    views: &[Option<T>],
+) -> PyResult<Vec<usize>> {
+    let all = || {
+        let operands = inputs.iter().zip(views).filter(|(input, _)| input.kind == InputKind::Float);
+        operands.filter_map(|(input, view)| Some((input.name, view.as_ref()?.as_ref())))
+    };
+    let views = || all().map(|(_, view)| view);
+    let ndim = views().map(|view| view.shape.len()).max().unwrap_or(0);
     let mut shape = vec![1; ndim];
-    for view in views.iter().flatten() {
+    for view in views() {
         for (common, &size) in shape[ndim - view.shape.len()..].iter_mut().zip(&view.shape) {
             if *common == 1 {
                 *common = size;
             } else if size != 1 && size != *common {
-                let named = inputs.iter().zip(views).filter_map(|(input, view)| {
-                    let name = input.name;
-                    Some(format!("{name} {}", tuple(&view.as_ref()?.shape)))
-                });
-                let list: Vec<_> = named.collect();
+                let named = all().map(|(name, view)| format!("{name} {}", tuple(&view.shape)));
                 return Err(PyValueError::new_err(format!(
                     "{}: expected shapes that broadcast against each other",
-                    list.join(", ")
+                    named.collect::<Vec<_>>().join(", ")
                 )));
             }
         }
@@ -49,8 +51,8 @@ pub fn broadcast_shape(inputs: &[Input], views: &[Option<View>]) -> PyResult<Vec
     Ok(shape)
 }
 
-/// Check that `view` broadcasts to `shape`, which is called `of`.
-pub fn check_broadcasts_to(name: &str, view: &View, shape: &[usize], of: &str) -> PyResult<()> {
+/// Check that `view` broadcasts to `shape`, which is that of the result.
+pub fn check_broadcasts_to(name: &str, view: &View, shape: &[usize]) -> PyResult<()> {
     let missing = shape.len().checked_sub(view.shape.len());
     let fits = missing.is_some_and(|missing| {
         view.shape.iter().zip(&shape[missing..]).all(|(&size, &wanted)| size == 1 || size == wanted)
@@ -59,29 +61,60 @@ pub fn check_broadcasts_to(name: &str, view: &View, shape: &[usize], of: &str) -
         return Ok(());
     }
     Err(PyValueError::new_err(format!(
-        "{name}: expected a shape that broadcasts to {}, the shape of {of}, got {}",
+        "{name}: expected a shape that broadcasts to {}, the shape of the result, got {}",
         tuple(shape),
         tuple(&view.shape)
     )))
 }
 
 /// Check that `view` has that shape and type.
-pub fn check_kind(name: &str, view: &View, shape: &[usize], dtype: Option<DType>) -> PyResult<()> {
-    if view.shape[..] == *shape && view.dtype == dtype {
+pub fn check_kind(name: &str, view: &View, shape: &[usize], dtype: DType) -> PyResult<()> {
+    if view.shape[..] == *shape && view.dtype == Some(dtype) {
         return Ok(());
     }
-    let name_of = |dtype: Option<DType>| dtype.map_or("another type", DType::name);
     Err(PyValueError::new_err(format!(
-        "{name}: expected the shape {} and {}, got {} and {}",
+        "{name}: expected shape {} and {}, got {} and {}",
         tuple(shape),
-        name_of(dtype),
+        dtype.name(),
         tuple(&view.shape),
-        name_of(view.dtype)
+        view.dtype.map_or("another type", DType::name)
     )))
 }
 
-/// Which axes of `shape` the softmax goes over.
-pub fn softmax_axes(axis: &Bound<'_, PyAny>, shape: &[usize]) -> PyResult<Vec<bool>> {
+/// The common type of tensors, which is that of the first; a mask may be boolean instead.
+pub fn common_dtype<T: AsRef<View>>(inputs: &[Input], views: &[Option<T>]) -> PyResult<DType> {
+    let mut common = None;
+    for (input, view) in inputs.iter().zip(views) {
+        let name = input.name;
+        let Some(view) = view else {
+            if input.optional {
+                continue;
+            }
+            return Err(PyTypeError::new_err(format!("{name}: expected a tensor, got None")));
+        };
+        let dtype = view.as_ref().dtype;
+        if input.kind == InputKind::Mask && dtype == Some(DType::Bool) {
+            continue;
+        }
+        let got = dtype.map_or("another type", DType::name);
+        let Some(float) = dtype.filter(|&dtype| dtype != DType::Bool) else {
+            return Err(PyTypeError::new_err(format!(
+                "{name}: expected float16, bfloat16, float32 or float64, got {got}"
+            )));
+        };
+        let expected = *common.get_or_insert(float);
+        if expected != float {
+            return Err(PyTypeError::new_err(format!(
+                "{name}: expected the type torch.{}, got torch.{got}",
+                expected.name()
+            )));
+        }
+    }
+    common.ok_or_else(|| PyTypeError::new_err("expected at least one input, got none"))
+}
+
+/// An int, or a tuple of them.
+pub fn parse_axes(axis: &Bound<'_, PyAny>) -> PyResult<Dims<isize>> {
     let as_int = |item: &Bound<'_, PyAny>| -> PyResult<isize> {
         if !item.is_instance_of::<PyBool>()
             && let Ok(i) = item.extract::<isize>()
@@ -91,16 +124,20 @@ pub fn softmax_axes(axis: &Bound<'_, PyAny>, shape: &[usize]) -> PyResult<Vec<bo
         let found = axis.repr()?;
         Err(PyTypeError::new_err(format!("axis: expected an int or a tuple of ints, got {found}")))
     };
-    let list: Dims<isize> = match axis.cast::<PyTuple>() {
-        Ok(items) => items.iter().map(|item| as_int(&item)).collect::<PyResult<_>>()?,
-        Err(_) => [as_int(axis)?][..].into(),
-    };
+    match axis.cast::<PyTuple>() {
+        Ok(items) => items.iter().map(|item| as_int(&item)).collect(),
+        Err(_) => Ok([as_int(axis)?][..].into()),
+    }
+}
+
+/// Which axes of `shape` the softmax goes over.
+pub fn softmax_axes(axes: &[isize], shape: &[usize]) -> PyResult<Vec<bool>> {
     let ndim = shape.len() as isize;
-    if list.is_empty() {
+    if axes.is_empty() {
         return Err(PyValueError::new_err("axis: expected at least one axis, got ()"));
     }
     let mut softmax = vec![false; shape.len()];
-    for &i in &list {
+    for &i in axes {
         let d = if i < 0 { i + ndim } else { i };
         if d < 0 || d >= ndim {
             return Err(PyValueError::new_err(format!(
@@ -109,55 +146,9 @@ pub fn softmax_axes(axis: &Bound<'_, PyAny>, shape: &[usize]) -> PyResult<Vec<bo
             )));
         }
         if std::mem::replace(&mut softmax[d as usize], true) {
-            return Err(PyValueError::new_err(format!(
-                "axis: {i} is there twice in {}",
-                axis.repr()?
-            )));
+            let all = tuple(axes);
+            return Err(PyValueError::new_err(format!("axis: {i} is there twice in {all}")));
         }
     }
     Ok(softmax)
-}
-
-/// The shape of the statistics: the maxima of all slices, and behind them the inverses.
-pub fn statistics_shape(shape: &[usize], softmax: &[bool]) -> Vec<usize> {
-    let own = shape.iter().zip(softmax);
-    let sizes = own.map(|(&size, &is_softmax)| if is_softmax { 1 } else { size });
-    std::iter::once(2).chain(sizes).collect()
-}
-
-/// 1/√n for the n elements of a slice, unless a scale is given.
-pub fn scale(given: Option<f64>, shape: &[usize], softmax: &[bool]) -> f64 {
-    given.unwrap_or_else(|| {
-        let n: usize =
-            shape.iter().zip(softmax).filter(|&(_, &s)| s).map(|(&size, _)| size).product();
-        1.0 / (n.max(1) as f64).sqrt()
-    })
-}
-
-/// A call of `op` on `inputs`, without outputs as yet.
-pub fn call(
-    op: OpName,
-    direction: Direction,
-    inputs: &[Option<View>],
-    shape: Vec<usize>,
-    softmax: Vec<bool>,
-    scale: f64,
-) -> DynamicCall {
-    let gradients = if direction == Direction::Forward { 0 } else { MAX_OPERANDS - GRADIENTS };
-    let mut operands = vec![Operand::absent(); GRADIENTS + gradients];
-    for (operand, input) in operands[..Y].iter_mut().zip(inputs) {
-        if let Some(view) = input {
-            *operand = view.operand(&shape);
-        }
-    }
-    DynamicCall {
-        op,
-        dtype: inputs[0].as_ref().and_then(|view| view.dtype).unwrap_or(DType::F32),
-        scale,
-        boolean_mask: inputs[op.definition().mask()]
-            .as_ref()
-            .is_some_and(|view| view.dtype == Some(DType::Bool)),
-        residual: false,
-        call: Call { shape, softmax, operands },
-    }
 }

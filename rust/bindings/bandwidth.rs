@@ -1,6 +1,9 @@
 //! The streaming loop on NumPy arrays, for the benchmark.
 
-use super::view::{View, is_writeable};
+use super::array::is_writeable;
+use super::run::{guarded, run};
+use super::settings::simd;
+use super::view::View;
 use crate::bandwidth::{self, Stream};
 use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
@@ -11,9 +14,13 @@ type Arrays<'py> = Vec<Bound<'py, PyUntypedArray>>;
 /// Read every array of `reads` and write zeros to every array of `writes`, as fast as memory lets it.
 #[pyfunction(name = "stream")]
 pub fn stream_arrays(py: Python<'_>, reads: Arrays<'_>, writes: Arrays<'_>) -> PyResult<()> {
-    let simd = super::simd()?;
-    let reads = streams("reads", &reads, false)?;
-    let writes = streams("writes", &writes, true)?;
+    guarded(|| stream(py, &reads, &writes))
+}
+
+fn stream(py: Python<'_>, reads: &Arrays<'_>, writes: &Arrays<'_>) -> PyResult<()> {
+    let simd = simd()?;
+    let reads = streams("reads", reads, false)?;
+    let writes = streams("writes", writes, true)?;
     let all: Vec<&Stream> = writes.iter().chain(&reads).collect();
     if all.iter().any(|stream| stream.bytes != all[0].bytes) {
         return Err(PyValueError::new_err("reads, writes: expected arrays of one number of bytes"));
@@ -26,8 +33,9 @@ pub fn stream_arrays(py: Python<'_>, reads: Arrays<'_>, writes: Arrays<'_>) -> P
             )));
         }
     }
+    let elements = all.iter().map(|stream| stream.bytes / size_of::<f32>()).sum();
     // SAFETY: all of it checked above, and the arrays live until this returns.
-    py.detach(|| unsafe { bandwidth::run(&reads, &writes, simd) });
+    run(py, elements, || unsafe { bandwidth::run(&reads, &writes, simd) });
     Ok(())
 }
 

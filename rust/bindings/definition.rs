@@ -1,121 +1,78 @@
 //! The table of ops as Python reads it.
 
-use crate::definition::{self, InputKind, Value};
 use crate::ops::OPS;
+use crate::tensor::definition::{InputKind, Value};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-type Object<'py> = Bound<'py, PyAny>;
+type Name = &'static str;
+
+#[pyclass(frozen, get_all, module = "ewa_rs._core")]
+pub struct Definition {
+    name: Name,
+    inputs: Py<PyTuple>,
+    settings: Py<PyTuple>,
+    outputs: Py<PyTuple>,
+    eager: bool,
+}
+
+#[pyclass(frozen, get_all, module = "ewa_rs._core")]
+pub struct Input {
+    name: Name,
+    optional: bool,
+    is_mask: bool,
+    differentiable: bool,
+}
+
+#[pyclass(frozen, get_all, module = "ewa_rs._core")]
+pub struct Setting {
+    name: Name,
+    schema: Name,
+    default: Py<PyAny>,
+}
+
+#[pyclass(frozen, get_all, module = "ewa_rs._core")]
+pub struct Output {
+    name: Name,
+    gradient: Option<Name>,
+    requested_by: Option<Name>,
+    saved: bool,
+}
 
 /// The definitions of all ops.
 pub fn table(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
-    PyTuple::new(py, OPS.iter().map(|&op| Definition(op)))
-}
-
-#[pyclass(frozen, module = "ewa_rs._core")]
-pub struct Definition(&'static definition::Definition);
-
-#[pymethods]
-impl Definition {
-    #[getter]
-    fn name(&self) -> &'static str {
-        self.0.name
-    }
-
-    #[getter]
-    fn inputs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(py, self.0.inputs.iter().map(Input))
-    }
-
-    #[getter]
-    fn settings<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(py, self.0.settings.iter().map(Setting))
-    }
-
-    #[getter]
-    fn outputs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(py, self.0.outputs.iter().map(Output))
-    }
-
-    #[getter]
-    fn eager(&self) -> bool {
-        self.0.eager
-    }
-}
-
-#[pyclass(frozen, module = "ewa_rs._core")]
-pub struct Input(&'static definition::Input);
-
-#[pymethods]
-impl Input {
-    #[getter]
-    fn name(&self) -> &'static str {
-        self.0.name
-    }
-
-    #[getter]
-    fn optional(&self) -> bool {
-        self.0.optional
-    }
-
-    #[getter]
-    fn is_mask(&self) -> bool {
-        self.0.kind == InputKind::Mask
-    }
-
-    #[getter]
-    fn differentiable(&self) -> bool {
-        self.0.differentiable
-    }
-}
-
-#[pyclass(frozen, module = "ewa_rs._core")]
-pub struct Setting(&'static definition::Setting);
-
-#[pymethods]
-impl Setting {
-    #[getter]
-    fn name(&self) -> &'static str {
-        self.0.name
-    }
-
-    #[getter]
-    fn schema(&self) -> &'static str {
-        self.0.schema
-    }
-
-    #[getter]
-    fn default<'py>(&self, py: Python<'py>) -> PyResult<Object<'py>> {
-        Ok(match self.0.default {
-            Value::None => py.None().into_bound(py),
-            Value::Bool(value) => value.into_pyobject(py)?.to_owned().into_any(),
-            Value::Ints(values) => PyTuple::new(py, values)?.into_any(),
+    let ops = OPS.iter().map(|op| {
+        let inputs = op.inputs.iter().map(|input| Input {
+            name: input.name,
+            optional: input.optional,
+            is_mask: input.kind == InputKind::Mask,
+            differentiable: input.differentiable,
+        });
+        let settings = op.settings.iter().map(|setting| {
+            let (name, schema) = (setting.name, setting.schema);
+            PyResult::Ok(Setting { name, schema, default: python(py, setting.default)?.unbind() })
+        });
+        let outputs = op.outputs.iter().map(|output| Output {
+            name: output.name,
+            gradient: output.gradient,
+            requested_by: output.requested_by,
+            saved: output.saved,
+        });
+        Ok(Definition {
+            name: op.name,
+            inputs: PyTuple::new(py, inputs)?.unbind(),
+            settings: PyTuple::new(py, settings.collect::<PyResult<Vec<_>>>()?)?.unbind(),
+            outputs: PyTuple::new(py, outputs)?.unbind(),
+            eager: op.eager,
         })
-    }
+    });
+    PyTuple::new(py, ops.collect::<PyResult<Vec<_>>>()?)
 }
 
-#[pyclass(frozen, module = "ewa_rs._core")]
-pub struct Output(&'static definition::Output);
-
-#[pymethods]
-impl Output {
-    #[getter]
-    fn name(&self) -> &'static str {
-        self.0.name
-    }
-
-    #[getter]
-    fn gradient(&self) -> Option<&'static str> {
-        self.0.gradient
-    }
-
-    #[getter]
-    fn requested_by(&self) -> Option<&'static str> {
-        self.0.requested_by
-    }
-
-    #[getter]
-    fn saved(&self) -> bool {
-        self.0.saved
-    }
+fn python(py: Python<'_>, value: Value) -> PyResult<Bound<'_, PyAny>> {
+    Ok(match value {
+        Value::None => py.None().into_bound(py),
+        Value::Bool(value) => value.into_pyobject(py)?.to_owned().into_any(),
+        Value::Ints(values) => PyTuple::new(py, values)?.into_any(),
+    })
 }

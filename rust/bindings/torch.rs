@@ -1,6 +1,5 @@
 //! What there is to ask of torch, and to have made by it.
 
-use super::view::View;
 use crate::tensor::dtype::DType;
 use pyo3::ffi;
 use pyo3::intern;
@@ -90,16 +89,15 @@ impl Torch {
         Ok(false)
     }
 
-    /// Where a plain tensor on the CPU lies; None if it is none, or does not hold what its memory says.
-    pub fn view(&self, tensor: &Bound<'_, PyAny>) -> PyResult<Option<View>> {
-        let py = tensor.py();
+    pub fn is_tensor(&self, object: &Bound<'_, PyAny>) -> bool {
+        // SAFETY: the first of the plain types is the class of all tensors.
+        unsafe { ffi::PyObject_TypeCheck(object.as_ptr(), self.plain[0].as_ptr().cast()) != 0 }
+    }
+
+    /// Whether a tensor is of a type that does nothing of its own.
+    pub fn is_plain(&self, tensor: &Bound<'_, PyAny>) -> bool {
         let kind = tensor.get_type_ptr();
-        if !self.plain.iter().any(|plain| plain.as_ptr() == kind.cast()) {
-            return Ok(None);
-        }
-        let Some(view) = View::of_plain_tensor(tensor) else { return Ok(None) };
-        let is_negative = tensor.call_method0(intern!(py, "is_neg"))?.is_truthy()?;
-        Ok((!is_negative).then_some(view))
+        self.plain.iter().any(|plain| plain.as_ptr() == kind.cast())
     }
 
     /// An uninitialised tensor like another.
@@ -117,6 +115,21 @@ impl Torch {
         like.call_method1(intern!(like.py(), "new_empty"), (shape,))
     }
 
+    /// An uninitialised tensor of images, channels last in memory or not.
+    pub fn empty_images<'py>(
+        &self,
+        like: &Bound<'py, PyAny>,
+        shape: &[usize],
+        channels_last: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let &[n, channels, height, width] = shape else { return self.new_empty(like, shape) };
+        if !channels_last {
+            return self.new_empty(like, shape);
+        }
+        let images = self.new_empty(like, &[n, height, width, channels])?;
+        images.call_method1(intern!(like.py(), "permute"), (0, 3, 1, 2))
+    }
+
     /// An uninitialised tensor on the CPU.
     pub fn empty<'py>(
         &self,
@@ -126,15 +139,15 @@ impl Torch {
     ) -> PyResult<Bound<'py, PyAny>> {
         let torch = self.torch.bind(py);
         let keywords = PyDict::new(py);
-        keywords.set_item("dtype", torch.getattr(dtype.name())?)?;
-        keywords.set_item("device", "cpu")?;
-        torch.call_method("empty", (PyTuple::new(py, shape)?,), Some(&keywords))
+        keywords.set_item(intern!(py, "dtype"), torch.getattr(dtype.name())?)?;
+        keywords.set_item(intern!(py, "device"), intern!(py, "cpu"))?;
+        torch.call_method(intern!(py, "empty"), (PyTuple::new(py, shape)?,), Some(&keywords))
     }
 }
 
 /// Call a function with one argument, without the tuple that `call1` makes.
 fn call<'py>(function: &Py<PyAny>, argument: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    // SAFETY: both are objects, and the result is one of ours or an error.
+    // SAFETY: both are objects, and the result is a new one, or null and an error.
     unsafe {
         let end = std::ptr::null_mut::<ffi::PyObject>();
         let result = ffi::PyObject_CallFunctionObjArgs(function.as_ptr(), argument.as_ptr(), end);

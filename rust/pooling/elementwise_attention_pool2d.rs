@@ -1,8 +1,8 @@
 //! Attention pooling: y = Σ softmax(w·x)·x over the windows of images, channel by channel. This is what
 //! the op takes; [`crate::pool`] computes it.
 
-use crate::definition::{Definition, Input, Output, Setting, Value};
 use crate::pooling::Pool;
+use crate::tensor::definition::{Definition, Input, Output, Setting, Value};
 
 fn tuple(shape: &[usize]) -> String {
     let sizes: Vec<_> = shape.iter().map(usize::to_string).collect();

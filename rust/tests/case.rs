@@ -160,7 +160,8 @@ impl Case {
             residual: self.residual,
             call: Call { shape: self.shape.clone(), softmax: self.softmax.clone(), operands },
         };
-        call.run(direction, simd);
+        // SAFETY: the operands are arrays of that type and shape, each with memory of its own.
+        unsafe { call.run(direction, simd) };
     }
 
     /// Run it on every instruction set, forward and backward, and compare.

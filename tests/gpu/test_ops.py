@@ -10,13 +10,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.checks import check_backend
-from tests.registry import OPS, Op
+from tests.registry import ALONG_SLICES, Op
 from tests.strategies import DTYPES, VALUES, Example, examples, rounded
 
 import ewa_rs
 from ewa_rs.nn import ElementwiseSelfAttention
 
-every_op = pytest.mark.parametrize("op", OPS.values(), ids=OPS)
+every_op = pytest.mark.parametrize("op", ALONG_SLICES.values(), ids=ALONG_SLICES)
 every_backend = pytest.mark.parametrize("backend", ["torch", "triton"])
 KERNEL_DTYPES = ("float32", "float16", "bfloat16")
 

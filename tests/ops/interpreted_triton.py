@@ -16,10 +16,11 @@ import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from tests.checks import check_backend
-from tests.registry import OPS, Op
+from tests.registry import ALONG_SLICES, Op
 from tests.strategies import VALUES, Example, examples, numbers, rounded
 
 from ewa_rs.ops import _arguments
+from ewa_rs.ops._triton import Triton
 
 pytestmark = [
     pytest.mark.usefixtures("poisoned_memory"),
@@ -32,37 +33,37 @@ class Kernels(torch.autograd.Function):
     """The kernels by their contract, for autograd to call."""
 
     @staticmethod
-    def forward(ctx: Any, triton: Any, axes: Any, scale: float, residual: bool, *inputs: Any):  # type: ignore[no-untyped-def]
-        shape = torch.broadcast_shapes(*(t.shape for t in inputs[:-1] if t is not None))
-        y, a, statistics = triton.forward(inputs, shape, axes, scale, residual, True)
+    def forward(ctx: Any, triton: Any, settings: Any, *inputs: Any):  # type: ignore[no-untyped-def]
+        y, a, statistics = triton.forward(inputs, settings, (True,))
         ctx.save_for_backward(*inputs, statistics)
-        ctx.call = (triton, axes, scale, residual)
+        ctx.call = (triton, settings)
         return y, a
 
     @staticmethod
     def backward(ctx: Any, grad_y: Any, grad_a: Any):  # type: ignore[no-untyped-def]
         *inputs, statistics = ctx.saved_tensors
-        triton, *call = ctx.call
-        wanted = ctx.needs_input_grad[4:]
-        gradients = triton.backward(inputs, *call, grad_y, grad_a, statistics, wanted)
-        return None, None, None, None, *gradients
+        triton, settings = ctx.call
+        wanted = ctx.needs_input_grad[2:]
+        upstream, saved = (grad_y, grad_a), (statistics,)
+        gradients = triton.backward(inputs, settings, upstream, saved, wanted)
+        return None, None, *gradients
 
 
 def interpreted(op: Op, residual: bool = False) -> Op:
     """`op` with its Triton kernels in place of the public function."""
-    triton = importlib.import_module(f"ewa_rs.ops.{op.name}.triton")
+    module = importlib.import_module(f"ewa_rs.ops.{op.name}.torch")
+    triton = module.OPERATOR.implementation.triton
 
     def function(*operands: Any, axis: Any, scale: Any, mask: Any, **named: Any) -> Any:
         inputs = [*operands, *(named.get(n) for n in op.optional), mask]
         shape = torch.broadcast_shapes(*(t.shape for t in inputs[:-1] if t is not None))
         axes = _arguments.normalize_axes(axis, shape)
-        scale = _arguments.default_scale(scale, shape, axes)
-        return Kernels.apply(triton, axes, scale, residual, *inputs)
+        return Kernels.apply(triton, (axes, scale, residual), *inputs)
 
     return dataclasses.replace(op, function=function)
 
 
-every_op = pytest.mark.parametrize("op", OPS.values(), ids=OPS)
+every_op = pytest.mark.parametrize("op", ALONG_SLICES.values(), ids=ALONG_SLICES)
 # The interpreter is slow: fewer and smaller examples. It cuts bfloat16 off instead of rounding.
 DTYPES = ("float32", "float16")
 quick = settings(max_examples=25, suppress_health_check=[HealthCheck.filter_too_much])
@@ -139,7 +140,7 @@ def test_an_additive_mask_of_the_lowest_numbers_keeps_all(op: Op) -> None:
 
 
 def test_residual_adds_the_input_in_the_same_pass() -> None:
-    op = OPS["elementwise_self_attention"]
+    op = ALONG_SLICES["elementwise_self_attention"]
     drawn = example(op, (4, 33), w_q=(33,), w_k=(33,), w_v=(33,))
     results = []
     for residual in (False, True):
@@ -168,18 +169,17 @@ def test_only_the_gradients_that_are_wanted(op: Op) -> None:
 
 
 def test_float64_is_refused() -> None:
-    op = OPS["elementwise_attention"]
+    op = ALONG_SLICES["elementwise_attention"]
     tensors = {n: torch.zeros(3, dtype=torch.float64) for n in op.operands}
     with pytest.raises(TypeError, match="'triton' takes float32, float16 and bfloat16, got float6"):
         interpreted(op)(tensors, axis=-1, scale=None, mask=None)
 
 
 def test_axes_may_be_counted_from_the_end() -> None:
-    from ewa_rs.ops.elementwise_attention import triton
-
     q, k, v = torch.randn(3, 4, 33)
     from_end, from_front = (
-        triton.forward((q, k, v, None), q.shape, [axis], 0.5, False, True) for axis in (-1, 1)
+        Triton(project=False).forward((q, k, v, None), ([axis], 0.5, False), (True,))
+        for axis in (-1, 1)
     )
     for got, expected in zip(from_end, from_front, strict=True):
         assert torch.equal(got, expected)

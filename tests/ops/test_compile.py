@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.registry import OPS, Op
+from tests.registry import ALONG_SLICES, Op
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -15,7 +15,7 @@ import ewa_rs
 from ewa_rs.models import create_model
 from ewa_rs.nn import ElementwiseSelfAttention
 
-every_op = pytest.mark.parametrize("op", OPS.values(), ids=OPS)
+every_op = pytest.mark.parametrize("op", ALONG_SLICES.values(), ids=ALONG_SLICES)
 every_backend = pytest.mark.parametrize("backend", [None, "torch"])
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from tests.registry import OPS, Op
+from tests.registry import ALONG_SLICES, Op
 from torch.utils._python_dispatch import TorchDispatchMode
 
-every_op = pytest.mark.parametrize("op", OPS.values(), ids=OPS)
+every_op = pytest.mark.parametrize("op", ALONG_SLICES.values(), ids=ALONG_SLICES)
 every_dtype = pytest.mark.parametrize(
     "dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 )

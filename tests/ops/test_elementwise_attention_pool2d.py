@@ -7,11 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from tests.bounds import pool_bounds
-from tests.checks import BACKENDS, TOLERANCES, assert_close, to_torch, wide
-from tests.strategies import DTYPES, LAYOUTS, lay_out, numbers, rounded
+from tests.checks import BACKENDS
+from tests.strategies import LAYOUTS, lay_out
 
 import ewa_rs
 from ewa_rs import elementwise_attention_pool2d
@@ -31,59 +28,6 @@ WINDOWS: dict[str, Any] = {
     "apart": {"kernel_size": (2, 1), "stride": (3, 2)},
 }
 every_window = pytest.mark.parametrize("window", WINDOWS.values(), ids=WINDOWS)
-
-
-@st.composite
-def calls(draw: st.DrawFn) -> tuple[str, Any, Any, Any, dict[str, Any]]:
-    """A type, x, w, the gradient of y, and the window; some of the arrays in an odd order."""
-    image = [draw(st.sampled_from([1, 2, 3, 4, 7, 14, 17, 33])) for _ in range(2)]
-    lead = draw(st.sampled_from([(), (1,), (3,), (2, 2), (0,)]))
-    channels = draw(st.sampled_from([1, 2, 5, 16, 33, 0]))
-    shape = (*lead, channels, *image)
-    window: dict[str, Any] = {"kernel_size": None, "stride": None}
-    if draw(st.booleans()):
-        window["kernel_size"] = tuple(draw(st.sampled_from([2, 1, 3, 5])) for _ in image)
-        window["kernel_size"] = tuple(map(min, window["kernel_size"], image))
-        if draw(st.booleans()):
-            window["stride"] = tuple(draw(st.integers(1, 4)) for _ in image)
-    kernel = window["kernel_size"] or tuple(image)
-    dtype = draw(st.sampled_from(DTYPES))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-
-    def array(size: tuple[int, ...], kind: str) -> Any:
-        return lay_out(
-            draw(st.sampled_from(LAYOUTS)), rounded(numbers(rng, kind, size, 100, dtype), dtype)
-        )
-
-    x = array(shape, draw(st.sampled_from(["normal", "ties", "large", "tiny"])))
-    if draw(st.booleans()):  # channels last
-        x = np.moveaxis(np.moveaxis(x, -3, -1).copy(), -1, -3)
-    w = array((channels, *(kernel if draw(st.booleans()) else ())), "normal")
-    step = window["stride"] or kernel
-    out = [(n - k) // s + 1 for n, k, s in zip(image, kernel, step, strict=True)]
-    return dtype, x, w, array((*lead, channels, *out), "normal"), window
-
-
-@given(call=calls())
-def test_whatever_is_drawn(call: Any) -> None:
-    dtype, x, w, grad, window = call
-    exact = [wide(t) for t in (x, w, grad)]
-    expected = {"y": reference(*exact[:2], **window), **reference_grad(*exact, **window)}
-    tolerance = TOLERANCES[dtype]
-    limits = pool_bounds(*exact, **window, eps=tolerance.eps, tiny=tolerance.tiny)
-    if dtype != "bfloat16":
-        y = elementwise_attention_pool2d(x, w, **window)
-        assert type(y) is np.ndarray
-        assert y.dtype == np.dtype(dtype)
-        assert_close(y, expected["y"], limits["y"], tolerance, f"numpy {dtype}")
-    for backend in BACKENDS:
-        leaves = [to_torch(t, dtype).requires_grad_() for t in (x, w)]
-        y = elementwise_attention_pool2d(*leaves, **window, backend=backend)
-        found = torch.autograd.grad(y, leaves, to_torch(grad, dtype))
-        for (name, want), got in zip(expected.items(), (y, *found), strict=True):
-            what = f"{backend} {dtype} {name}"
-            assert got.dtype == getattr(torch, dtype), what
-            assert_close(got, want, limits[name], tolerance, what)
 
 
 @every_window

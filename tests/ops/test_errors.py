@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from tests.checks import BACKENDS, to_torch
-from tests.registry import OPS, Op
+from tests.registry import ALONG_SLICES, Op
 
 from ewa_rs import (
     elementwise_attention,
@@ -16,7 +16,7 @@ from ewa_rs import (
     elementwise_self_attention,
 )
 
-every_op = pytest.mark.parametrize("op", OPS.values(), ids=OPS)
+every_op = pytest.mark.parametrize("op", ALONG_SLICES.values(), ids=ALONG_SLICES)
 every_kind = pytest.mark.parametrize("kind", ["numpy", "torch"])
 
 

@@ -6,7 +6,6 @@ A100 (sm_80) and H100 (sm_90), within a T4's limits; and the choice of their til
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import subprocess
@@ -106,12 +105,12 @@ def test_machine_code_fits_a_t4(
     x, w = (torch.zeros(size, dtype=getattr(torch, dtype)) for size in (shape, shape[1:]))
     mask = torch.zeros(shape, dtype=torch.bool)
     full = (x, *[w] * 6, mask)
-    cases = [("elementwise_attention", (x, x, x, w)), ("elementwise_self_attention", full)]
-    for op_name, inputs in cases:
-        op = importlib.import_module(f"ewa_rs.ops.{op_name}.triton")
-        y, a, statistics = op.forward(inputs, x.shape, axes, 0.5, False, True)
+    cases = [(False, (x, x, x, w)), (True, full)]
+    for project, inputs in cases:
+        kernels, settings = _triton.Triton(project=project), (axes, 0.5, False)
+        y, a, statistics = kernels.forward(inputs, settings, (True,))
         wanted = [t is not None and t.dtype != torch.bool for t in inputs]
-        op.backward(inputs, axes, 0.5, False, y, a, statistics, wanted)
+        kernels.backward(inputs, settings, (y, a), (statistics,), wanted)
     one_block = name in ("image", "rows")
     assert len(compiled) == (2 if one_block else 3) * len(cases)
     for kernel in compiled:

@@ -129,9 +129,15 @@ class ElementwiseSelfAttention(nn.Module):
         b_v = self.b_v
         if self.gain is not None:
             w_v, b_v = w_v * self.gain, None if b_v is None else b_v * self.gain
-        inputs = (x, self.w_q, self.w_k, w_v, self.b_q, self.b_k, b_v)
-        settings = (None, self.axis, self.scale, self.residual)
-        found = OPERATOR.call(inputs, *settings, None, return_weights, self.backend)
+        found = OPERATOR.call(
+            (x, self.w_q, self.w_k, w_v, self.b_q, self.b_k, b_v),
+            None,
+            self.axis,
+            self.scale,
+            residual=self.residual,
+            return_weights=return_weights,
+            backend=self.backend,
+        )
         return cast("Tensor | tuple[Tensor, Tensor]", found)
 
     def prepare_for_export(self) -> None:

@@ -72,7 +72,7 @@ def promote(names: Sequence[str], tensors: Tensors, required: int) -> list[Any]:
         check_dense(name, t)
         if t.dtype not in floats:
             raise TypeError(
-                f"{name}: expected float16, bfloat16, float32 or float64, got {_dtype(t)}; "
+                f"{name}: expected float16, bfloat16, float32 or float64, got {dtype_name(t)}; "
                 f"cast it, for example with {name}.float()"
             )
     check_devices(**given)
@@ -110,7 +110,7 @@ def check_dense(name: str, t: Tensor) -> None:
         raise TypeError(f"{name}: expected a dense (strided) tensor, got {kind}")
     if t.is_quantized:
         raise TypeError(
-            f"{name}: expected float16, bfloat16, float32 or float64, got {_dtype(t)}; "
+            f"{name}: expected float16, bfloat16, float32 or float64, got {dtype_name(t)}; "
             f"{name}.dequantize() makes it one"
         )
 
@@ -202,14 +202,28 @@ def default_scale(scale: float | None, shape: Sequence[int], axes: Sequence[int]
     return 1.0 / (math.sqrt(n) if isinstance(n, int) else sys.modules["torch"].sym_sqrt(n))
 
 
-def check_mask(mask: Tensor | None, like: Tensor, shape: Sequence[int]) -> Tensor | None:
-    """Return the mask, boolean or in the type of `like`, if it broadcasts to `shape`."""
+def cast_mask(mask: Tensor | None, like: Tensor) -> Tensor | None:
+    """Return a mask as it is if it is boolean, otherwise in the type of `like`."""
     import torch
 
     if mask is None:
         return None
     check_dense("mask", mask)
     check_devices(mask=mask, inputs=like)
+    if mask.dtype == torch.bool:
+        return mask
+    if not mask.dtype.is_floating_point:
+        raise TypeError(
+            f"mask: expected bool, float16, bfloat16, float32 or float64, got {dtype_name(mask)}; "
+            "cast it, for example with mask.bool()"
+        )
+    return mask.to(like.dtype)
+
+
+def check_mask(mask: Tensor | None, shape: Sequence[int]) -> None:
+    """Raise a ValueError unless the mask broadcasts to `shape`."""
+    if mask is None:
+        return
     trailing = tuple(shape)[len(shape) - mask.ndim :] if mask.ndim <= len(shape) else None
     pairs = zip(mask.shape, trailing or (), strict=False)
     if trailing is None or any(m not in (1, s) for m, s in pairs):
@@ -217,41 +231,8 @@ def check_mask(mask: Tensor | None, like: Tensor, shape: Sequence[int]) -> Tenso
             f"mask: expected a shape that broadcasts to {tuple(shape)}, the shape of the result, "
             f"got {tuple(mask.shape)}"
         )
-    if mask.dtype == torch.bool:
-        return mask
-    if not mask.dtype.is_floating_point:
-        raise TypeError(
-            f"mask: expected bool, float16, bfloat16, float32 or float64, got {_dtype(mask)}; "
-            "cast it, for example with mask.bool()"
-        )
-    return mask.to(like.dtype)
 
 
-def empty_result(shape: torch.Size, *inputs: Tensor | None) -> Tensor:
-    """Return an uninitialised tensor in the memory order of the first input of that shape."""
-    import torch
-
-    for t in inputs:
-        if t is not None and t.ndim == len(shape) and t.shape == shape:
-            return torch.empty_like(t)
-    return inputs[0].new_empty(shape)  # type: ignore[union-attr]
-
-
-def write_out(out: Tensor | None, y: Tensor, *inputs: Tensor | None) -> Tensor:
-    """Return `y`, or `out` with `y` written into it."""
-    import torch
-
-    if out is None:
-        return y
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (out, *inputs)):
-        raise ValueError("out: expected no arguments that require gradients, got some that do")
-    if out.dtype != y.dtype:
-        raise TypeError(f"out: expected dtype {_dtype(y)}, got {_dtype(out)}")
-    if out.shape != y.shape:
-        raise ValueError(f"out: expected shape {tuple(y.shape)}, got {tuple(out.shape)}")
-    check_devices(out=out, inputs=y)
-    return out.copy_(y)
-
-
-def _dtype(t: Tensor) -> str:
+def dtype_name(t: Tensor) -> str:
+    """Return the name of a tensor's type, such as float32."""
     return str(t.dtype).removeprefix("torch.")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ewa_rs.ops._arguments import are_tensors, check_devices
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -39,15 +41,13 @@ def backend_for(*inputs: Any) -> str:
     >>> ewa_rs.backend_for(np.ones(3))
     'rust'
     """
-    from ewa_rs.ops import _arguments
-
     if not inputs:
         raise TypeError("backend_for: expected the inputs of an op, got none")
     named = {f"input {number}": value for number, value in enumerate(inputs)}
-    if not _arguments.are_tensors(**named):
+    if not are_tensors(**named):
         return "rust"
     tensors = {name: value for name, value in named.items() if value is not None}
-    _arguments.check_devices(**tensors)
+    check_devices(**tensors)
     return choose_backend(None, next(iter(tensors.values())))
 
 
@@ -61,9 +61,9 @@ def choose_backend(backend: str | None, like: Tensor) -> str:
     if backend in ("rust", "torch"):
         return backend
     if like.is_cuda:
-        from ewa_rs.ops._kernels import triton_takes
+        from ewa_rs.ops._triton import takes  # imports torch, which this file does without
 
-        if triton_takes(like.device, like.dtype):
+        if takes(like.device, like.dtype):
             return "triton"
     if backend == "triton":
         raise ValueError(

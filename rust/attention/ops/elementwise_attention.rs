@@ -3,8 +3,8 @@
 use crate::attention::block::{Block, GradSink, Known, Source};
 use crate::attention::mask::Mask;
 use crate::attention::op::{GRADIENTS, Grads, OUTPUTS, Op, SETTINGS};
-use crate::definition::{Definition, Input};
 use crate::simd::{Element, Packed, Register};
+use crate::tensor::definition::{Definition, Input};
 
 pub const Q: usize = 0;
 pub const K: usize = 1;

@@ -4,8 +4,8 @@
 use crate::attention::block::{Block, GradSink, Known, Source};
 use crate::attention::mask::Mask;
 use crate::attention::op::{GRADIENTS, Grads, OUTPUTS, Op, SETTINGS};
-use crate::definition::{Definition, Input};
 use crate::simd::{Element, Packed, Register};
+use crate::tensor::definition::{Definition, Input};
 
 pub const X: usize = 0;
 /// w_q, w_k, w_v, then b_q, b_k, b_v.

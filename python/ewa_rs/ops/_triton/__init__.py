@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from ewa_rs.ops import _arguments, _kernels
+from ewa_rs.ops._arguments import default_scale
+from ewa_rs.ops._results import empty_result, statistics
 from ewa_rs.ops._triton.layout import TILE, Layout, make_layout
 from ewa_rs.ops._triton.partial import make_partial, summed_axes
+
+if TYPE_CHECKING:
+    from ewa_rs.ops._arguments import Tensors
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 CAPABILITY = (7, 5)
@@ -38,107 +43,120 @@ def available(device: torch.device | None = None) -> bool:
     return torch.cuda.get_device_capability(device) >= CAPABILITY
 
 
-def forward(
-    inputs: Sequence[Tensor | None],
-    shape: torch.Size,
-    axes: Sequence[int],
-    scale: float,
-    residual: bool,
-    return_weights: bool,
-    *,
-    project: bool,
-) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Output, weights if wanted, and of each slice the maximum score and 1 / sum."""
-    _check_dtypes(inputs)
-    y = _arguments.empty_result(shape, *inputs[:-1])
-    a = torch.empty_like(y) if return_weights else None
-    statistics = _kernels.statistics(y, shape, axes)
-    if y.numel() == 0:
-        return y, a, statistics.zero_()
-    tensors = [*inputs, y, statistics[0]]
-    layout, strides = _lay_out(tensors, shape, axes)
-    from ewa_rs.ops._triton import kernels
-
-    _launch(
-        kernels.forward_kernel,
-        layout.forward_programs,
-        y=y,
-        a=a,
-        output_strides=strides[-2],
-        statistics_strides=strides[-1],
-        outer_sizes=layout.sizes[: layout.outer + 1],
-        RESIDUAL=residual,
-        ONE_BLOCK=layout.one_block,
-        **_common(inputs, layout, strides, tensors, statistics, scale, project),
-    )
-    return y, a, statistics
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@cache
+def takes(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether the kernels can be had on this device, for tensors of this type."""
+    return dtype in DTYPES and available(device)
 
 
-def backward(
-    inputs: Sequence[Tensor | None],
-    axes: Sequence[int],
-    scale: float,
-    residual: bool,
-    grad_y: Tensor,
-    grad_a: Tensor | None,
-    statistics: Tensor,
-    wanted: Sequence[bool],
-    *,
-    project: bool,
-) -> list[Tensor | None]:
-    """Gradients of the inputs that want one, given those of the output and the weights."""
-    _check_dtypes(inputs)
-    shape = grad_y.shape
-    targets = [t if want else None for t, want in zip(inputs, wanted, strict=True)]
-    if grad_y.numel() == 0 or not any(wanted):
-        return [None if t is None else torch.zeros_like(t) for t in targets]
-    sums = [None if t is None else summed_axes(t, shape) for t in targets]
-    # A gradient that needs no sum is written as it is, the others by way of partial sums.
-    whole = [
-        None if t is None or any(s or ()) else torch.empty_like(t)
-        for t, s in zip(targets, sums, strict=True)
-    ]
-    tensors = [*inputs, grad_y, grad_a, statistics[0], *whole]
-    layout, strides = _lay_out(tensors, shape, axes, tuple(s for s in sums if s and any(s)))
-    partial = [make_partial(layout, s) for s in sums]
-    steps = layout.steps(any(p is not None and p.summed for p in partial))
-    groups = -(-layout.group // steps)
-    buffers = [
-        w if p is None else p.allocate(layout, groups, grad_y)
-        for w, p in zip(whole, partial, strict=True)
-    ]
-    count = len(inputs)
-    common = {
-        "grad_y": grad_y,
-        "grad_a": grad_a,
-        "grad_strides": strides[count : count + 2],
-        "statistics_strides": strides[count + 2],
-        **_common(inputs, layout, strides, [*tensors, *buffers], statistics, scale, project),
-    }
-    from ewa_rs.ops._triton import kernels
+class Triton:
+    """The kernels of an op along slices; with `project`, of one that multiplies its input first."""
 
-    _launch(
-        kernels.backward_kernel,
-        layout.backward_programs * groups,
-        dots=None if layout.one_block else _dots(layout, statistics, common),
-        gradients=tuple(buffers),
-        gradient_strides=tuple(
-            s if p is None or b is None else b.stride()
-            for s, b, p in zip(strides[count + 3 :], buffers, partial, strict=True)
-        ),
-        outer_sizes=layout.sizes[: layout.outer],
-        group_size=layout.group,
-        group_steps=steps,
-        scale=scale,
-        SUMMED=tuple(p is not None and p.summed for p in partial),
-        FOLDED=tuple(p is not None and p.folded for p in partial),
-        RESIDUAL=residual,
-        **common,
-    )
-    return [
-        b if b is None or p is None or t is None else p.finish(b, layout, t)
-        for b, p, t in zip(buffers, partial, targets, strict=True)
-    ]
+    def __init__(self, *, project: bool) -> None:
+        self.project = project
+
+    def forward(
+        self, inputs: Tensors, settings: Sequence[Any], requests: Sequence[bool]
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Output, weights if wanted, and of each slice the maximum score and 1 / sum."""
+        _check_dtypes(inputs)
+        shape = _shape(inputs)
+        axes, scale, residual = settings
+        y = empty_result(shape, *inputs[:-1])
+        a = torch.empty_like(y) if requests[0] else None
+        kept = statistics(y, shape, axes)
+        if y.numel() == 0:
+            return y, a, kept.zero_()
+        tensors = [*inputs, y, kept[0]]
+        layout, strides = _lay_out(tensors, shape, axes)
+        scale = default_scale(scale, shape, axes)
+        from ewa_rs.ops._triton import kernels
+
+        _launch(
+            kernels.forward_kernel,
+            layout.forward_programs,
+            y=y,
+            a=a,
+            output_strides=strides[-2],
+            statistics_strides=strides[-1],
+            outer_sizes=layout.sizes[: layout.outer + 1],
+            RESIDUAL=residual,
+            ONE_BLOCK=layout.one_block,
+            **_common(inputs, layout, strides, tensors, kept, scale, self.project),
+        )
+        return y, a, kept
+
+    def backward(
+        self,
+        inputs: Tensors,
+        settings: Sequence[Any],
+        upstream: Tensors,
+        saved: Sequence[Tensor],
+        wanted: Sequence[bool],
+    ) -> list[Tensor | None]:
+        """Gradients of the inputs that want one, given those of the output and the weights."""
+        _check_dtypes(inputs)
+        axes, scale, residual = settings
+        grad_y, grad_a = upstream
+        assert grad_y is not None
+        (kept,), shape = saved, grad_y.shape
+        scale = default_scale(scale, shape, axes)
+        targets = [t if want else None for t, want in zip(inputs, wanted, strict=True)]
+        if grad_y.numel() == 0 or not any(wanted):
+            return [None if t is None else torch.zeros_like(t) for t in targets]
+        sums = [None if t is None else summed_axes(t, shape) for t in targets]
+        # A gradient that needs no sum is written as it is, the others by way of partial sums.
+        whole = [
+            None if t is None or any(s or ()) else torch.empty_like(t)
+            for t, s in zip(targets, sums, strict=True)
+        ]
+        tensors = [*inputs, grad_y, grad_a, kept[0], *whole]
+        layout, strides = _lay_out(tensors, shape, axes, tuple(s for s in sums if s and any(s)))
+        partial = [make_partial(layout, s) for s in sums]
+        steps = layout.steps(any(p is not None and p.summed for p in partial))
+        groups = -(-layout.group // steps)
+        buffers = [
+            w if p is None else p.allocate(layout, groups, grad_y)
+            for w, p in zip(whole, partial, strict=True)
+        ]
+        count = len(inputs)
+        common = {
+            "grad_y": grad_y,
+            "grad_a": grad_a,
+            "grad_strides": strides[count : count + 2],
+            "statistics_strides": strides[count + 2],
+            **_common(inputs, layout, strides, [*tensors, *buffers], kept, scale, self.project),
+        }
+        from ewa_rs.ops._triton import kernels
+
+        _launch(
+            kernels.backward_kernel,
+            layout.backward_programs * groups,
+            dots=None if layout.one_block else _dots(layout, kept, common),
+            gradients=tuple(buffers),
+            gradient_strides=tuple(
+                s if p is None or b is None else b.stride()
+                for s, b, p in zip(strides[count + 3 :], buffers, partial, strict=True)
+            ),
+            outer_sizes=layout.sizes[: layout.outer],
+            group_size=layout.group,
+            group_steps=steps,
+            scale=scale,
+            SUMMED=tuple(p is not None and p.summed for p in partial),
+            FOLDED=tuple(p is not None and p.folded for p in partial),
+            RESIDUAL=residual,
+            **common,
+        )
+        return [
+            b if b is None or p is None or t is None else p.finish(b, layout, t)
+            for b, p, t in zip(buffers, partial, targets, strict=True)
+        ]
+
+
+def _shape(inputs: Tensors) -> torch.Size:
+    shapes = [t.shape for t in inputs[:-1] if t is not None]
+    return torch.Size(torch.broadcast_shapes(*shapes))
 
 
 def _dots(layout: Layout, statistics: Tensor, common: dict[str, Any]) -> Tensor:

@@ -96,8 +96,15 @@ def elementwise_attention(
     if not plain and are_tensors(q=q, k=k, v=v, mask=mask, out=out):
         from ewa_rs.ops.elementwise_attention.torch import OPERATOR
 
-        inputs = (q, k, v)
-        return OPERATOR.call(inputs, mask, axis, scale, False, out, return_weights, backend)
+        return OPERATOR.call(
+            (q, k, v),
+            mask,
+            axis,
+            scale,
+            out=out,
+            return_weights=return_weights,
+            backend=backend,
+        )
     if backend is not None:
         check_array_backend(backend)
-    return on_arrays(q, k, v, axis, scale, mask, out, return_weights)
+    return on_arrays((q, k, v), axis, scale, mask, out, return_weights)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
-from ewa_rs.ops._operator import Operator
+from ewa_rs.ops._attention import Attention, AttentionOperator
+from ewa_rs.ops._formula import attend, score_gradients, summed, widened
 
 if TYPE_CHECKING:
     from ewa_rs.ops._arguments import Tensors
@@ -26,33 +26,8 @@ def formula(
     """Output and weights in PyTorch operations, for any device; float32 inside for 16 bits."""
     dtype = q.dtype
     q, k, v = widened(q, k, v)
-    a, empty = weights(q, k, v, mask, axes, scale)
-    return torch.where(empty, 0.0, a * v).to(dtype), a.to(dtype)
-
-
-def widened(*tensors: Tensor) -> list[Tensor]:
-    """Tensors in the type to compute in."""
-    return [t.to(torch.promote_types(t.dtype, torch.float32)) for t in tensors]
-
-
-def weights(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, axes: Sequence[int], scale: float
-) -> tuple[Tensor, Tensor]:
-    """Softmax of the scores in the full shape, zero in slices that keep nothing; and these."""
-    z = scale * q * k
-    shape = torch.broadcast_shapes(z.shape, v.shape)
-    if mask is not None:
-        z = torch.where(mask, z, -torch.inf) if mask.dtype == torch.bool else z + mask.to(z.dtype)
-    z = z.expand(shape)
-    if any(shape[d] == 0 for d in axes):
-        return z, torch.zeros_like(z, dtype=torch.bool)
-    highest = z.detach().amax(tuple(axes), keepdim=True)
-    nothing = highest == -torch.inf
-    empty = (z == highest) & nothing  # in the memory order of z, which `where` then keeps
-    shift = torch.where(nothing, 0.0, highest)
-    e = torch.where(empty, 0.0, torch.exp(torch.where(empty, 0.0, z) - shift))
-    total = torch.where(nothing, 1.0, e.sum(tuple(axes), keepdim=True))
-    return e / total, empty
+    y, a = attend(q, k, v, mask, axes, scale)
+    return y.to(dtype), a.to(dtype)
 
 
 def gradient_formula(
@@ -76,27 +51,6 @@ def gradient_formula(
     ]
 
 
-def summed(gradient: Tensor, like: Tensor) -> Tensor:
-    """Sum a gradient over the axes along which its operand was broadcast."""
-    return gradient.sum_to_size(like.shape).to(like.dtype)
-
-
-def score_gradients(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    mask: Tensor | None,
-    axes: Sequence[int],
-    scale: float,
-    grad_y: Tensor,
-    grad_a: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """Gradients of the scores and of the values, in the full shape."""
-    a, empty = weights(q, k, v, mask, axes, scale)
-    g = grad_y.to(a.dtype)
-    h = g * v if grad_a is None else g * v + grad_a.to(a.dtype)
-    dz = a * (h - (a * h).sum(tuple(axes), keepdim=True))
-    return torch.where(empty, 0.0, dz), torch.where(empty, 0.0, g * a)
-
-
-OPERATOR = Operator("elementwise_attention", ("q", "k", "v", "mask"), 3, formula, gradient_formula)
+OPERATOR = AttentionOperator(
+    Attention("elementwise_attention", formula, gradient_formula, project=False)
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ewa_rs import _core
+from ewa_rs._core import elementwise_attention_pool2d as on_arrays
 from ewa_rs.ops._arguments import are_tensors, check_array_backend
 from ewa_rs.ops.elementwise_attention_pool2d.window import checked_pair
 
@@ -79,4 +79,4 @@ def elementwise_attention_pool2d(
 
         return torch.elementwise_attention_pool2d(x, w, kernel, step, backend)
     check_array_backend(backend)
-    return _core.elementwise_attention_pool2d(x, w, kernel, step)
+    return on_arrays((x, w), kernel, step)

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ewa_rs.ops.elementwise_attention_pool2d.window import output_shape
-
 
 def formula(x: Tensor, w: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
     """Output in PyTorch operations, for any device; float32 inside for 16 bits."""
@@ -23,20 +21,20 @@ def gradient_formula(
     stride: Sequence[int],
     grad: Tensor,
     wanted: Sequence[bool],
-) -> list[Tensor]:
+) -> list[Tensor | None]:
     """Wanted gradients in PyTorch operations, to be differentiated again."""
     wide, windows, a, weights = attend(x, w, kernel, stride)
     apart = windows - (a * windows).sum((-2, -1), keepdim=True)
     g = grad.to(a.dtype)[..., None, None]
-    found = []
+    found: list[Tensor | None] = [None, None]
     if wanted[0]:
-        found.append(folded(g * a * (1 + weights * apart), wide, kernel, stride).to(x.dtype))
+        found[0] = folded(g * a * (1 + weights * apart), wide, kernel, stride).to(x.dtype)
     if wanted[1]:
         dw = g * a * apart * (apart if w.ndim == 1 else windows)
         channels = x.ndim - 3
         others = [d for d in range(dw.ndim - 2) if d != channels]
         dw = dw.sum(others)
-        found.append((dw.sum((-2, -1)) if w.ndim == 1 else dw).to(w.dtype))
+        found[1] = (dw.sum((-2, -1)) if w.ndim == 1 else dw).to(w.dtype)
     return found
 
 
@@ -44,7 +42,6 @@ def attend(
     x: Tensor, w: Tensor, kernel: Sequence[int], stride: Sequence[int]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return x in the type to compute in, its windows on two more axes, their weights, and w."""
-    output_shape(x.shape, w.shape, kernel, stride)
     dtype = torch.promote_types(x.dtype, torch.float32)
     x, w = x.to(dtype), w.to(dtype)
     windows = unfolded(x, kernel, stride)
@@ -84,10 +81,3 @@ def memory_format(x: Tensor) -> torch.memory_format:
     if x.ndim != 4:
         return torch.contiguous_format
     return torch._prims_common.suggest_memory_format(x)
-
-
-def empty_output(x: Tensor, w: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
-    """Return an uninitialised output."""
-    shape = output_shape(x.shape, w.shape, kernel, stride)
-    order = memory_format(x)
-    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=order)

@@ -78,15 +78,16 @@ def elementwise_self_attention(
     >>> elementwise_self_attention(x, w, w, w, scale=1.0).round(3)
     array([[0.   , 0.047, 1.872]])
     """
-    arrays = {"x": x, "w_q": w_q, "w_k": w_k, "w_v": w_v, "b_q": b_q, "b_k": b_k, "b_v": b_v}
-    plain = type(x) is ndarray and all(
-        type(a) in (ndarray, type(None)) for a in (*arrays.values(), mask)
-    )
-    if not plain and are_tensors(**arrays, mask=mask, out=out):
+    operands = (x, w_q, w_k, w_v, b_q, b_k, b_v)
+    plain = type(x) is ndarray and all(type(a) in (ndarray, type(None)) for a in (*operands, mask))
+    if not plain and are_tensors(
+        x=x, w_q=w_q, w_k=w_k, w_v=w_v, b_q=b_q, b_k=b_k, b_v=b_v, mask=mask, out=out
+    ):
         from ewa_rs.ops.elementwise_self_attention.torch import OPERATOR
 
-        inputs = (x, w_q, w_k, w_v, b_q, b_k, b_v)
-        return OPERATOR.call(inputs, mask, axis, scale, False, out, return_weights, backend)
+        return OPERATOR.call(
+            operands, mask, axis, scale, out=out, return_weights=return_weights, backend=backend
+        )
     if backend is not None:
         check_array_backend(backend)
-    return on_arrays(x, w_q, w_k, w_v, b_q, b_k, b_v, axis, scale, mask, out, return_weights)
+    return on_arrays(operands, axis, scale, mask, out, return_weights)
